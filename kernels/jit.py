@@ -1,0 +1,193 @@
+"""The one decorator every kernel uses: its compile options and its cache on disk.
+
+Numba's own cache sees only the file a kernel is written in: after an edit in an imported helper it returns the old
+result. Here every entry carries a stamp of all the files of this folder.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import llvmlite  # type: ignore[import-untyped]
+import numba.core.caching
+import numba.extending
+import numpy as np
+
+from .threads import Launcher, get_num_threads, parts, set_num_threads
+
+__all__ = ["SANITIZE", "Launcher", "get_num_threads", "kernel", "parts", "prange", "set_num_threads"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+nb: Any = numba  # it is typed in part only
+core = nb.core
+dumps: Callable[[Any], bytes] = core.serialize.dumps
+prange: Callable[[int], range] = nb.prange
+
+SANITIZE = os.environ.get("MINIGRAD_SANITIZE", "0") not in ("", "0")
+"""The checked run: kernels check their bounds, and are serial, because no exception ever leaves a prange."""
+
+
+@overload
+def kernel(function: Function, /) -> Function: ...
+@overload
+def kernel(*, parallel: bool = False, reassociate: bool = False) -> Callable[[Function], Function]: ...
+def kernel(function: Any = None, /, *, parallel: bool = False, reassociate: bool = False) -> Any:
+    """Compile a function of this folder at its first call, to run without the GIL; keep the result on disk.
+
+    `reassociate` lets a sum be vectorised (dot products): its order, and so its last bits, may then depend on the CPU.
+    What a function reads from its module becomes a constant, which may depend on these files and the CPU only.
+    """
+    if function is None:
+        return functools.partial(kernel, parallel=parallel, reassociate=reassociate)
+    dispatcher = nb.njit(
+        nogil=True,
+        parallel=parallel and not SANITIZE,
+        boundscheck=SANITIZE,
+        error_model="numpy",
+        fastmath={"contract", "reassoc"} if reassociate else {"contract"},  # with nnan or ninf, a NaN would get lost
+    )(function)
+    # The stamp covers this folder only; and under NUMBA_DISABLE_JIT there is no dispatcher.
+    if nb.extending.is_jitted(dispatcher) and Path(function.__code__.co_filename).resolve().parent == FOLDER:
+        dispatcher._cache = KernelCache(function, (parallel, reassociate))
+    return dispatcher
+
+
+class KernelCache:
+    """A dispatcher's cache: one file per signature, so that there is no index for two processes to tear.
+
+    A file is named by its function, stamp and key, and holds the SHA-256 of its body, then the body: the pickled key
+    and compile result.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: tuple[bool, ...]) -> None:
+        self.code = function.__code__
+        self.closure = function.__closure__ or ()
+        self.options = options
+        self.prefix = f"{Path(self.code.co_filename).stem}.{function.__qualname__}-".replace("<", "").replace(">", "")
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder, as Numba's `dispatcher.stats` shows it."""
+        folder = cache_folder()
+        return None if folder is None else str(folder)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The compile result, or None for the dispatcher to compile."""
+        target_context.refresh()
+        key = self._key(signature, target_context.codegen())
+        try:
+            stored = self._path(key).read_bytes()
+            digest, body = stored[:32], stored[32:]
+            if hashlib.sha256(body).digest() == digest:  # or a flipped bit would be run as machine code
+                stored_key, result = pickle.loads(body)
+                if stored_key == key:
+                    return core.compiler.CompileResult._rebuild(target_context, *result)
+        except Exception:  # whatever is wrong with the file, compiling mends it
+            return None
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Write the entry whole or not at all, and remove those of older sources."""
+        # Jitted code pickles differently in every process: a key that holds some would never be met again.
+        enclosed = any(isinstance(cell.cell_contents, core.serialize.ReduceMixin) for cell in self.closure)
+        if enclosed or result.library.has_dynamic_globals:
+            warnings.warn(
+                f"{self.prefix[:-1]} is not cached: it closes over jitted code or holds a pointer", stacklevel=2
+            )
+            return
+        key = self._key(signature, result.codegen)
+        body = dumps((key, result._reduce()))
+        with contextlib.suppress(OSError):
+            path = self._path(key)
+            temporary = path.with_suffix(f".{uuid.uuid4().hex}")
+            try:
+                temporary.write_bytes(hashlib.sha256(body).digest() + body)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            self._remove(lambda name: not name.startswith(self.prefix + STAMP))
+
+    def flush(self) -> None:
+        """Remove every entry of this function."""
+        with contextlib.suppress(OSError):
+            self._remove(lambda name: True)
+
+    def _key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        """Everything but the sources and versions on which the machine code depends."""
+        python = (sys.implementation.cache_tag, sys.flags.optimize)
+        names = ("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")
+        settings = tuple(str(getattr(core.config, name, None)) for name in names)
+        closure = dumps([cell.cell_contents for cell in self.closure])
+        code = (self.code.co_firstlineno, self.code.co_code, closure)
+        return (python, settings, SANITIZE, self.options, code, codegen.magic_tuple(), signature)
+
+    def _path(self, key: tuple[Any, ...]) -> Path:
+        folder = cache_folder()
+        if folder is None or _listing() != LISTING:
+            raise FileNotFoundError("no cache: no folder to write to, or this process may mix old and new sources")
+        return folder / f"{self.prefix}{STAMP}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+
+    def _remove(self, unwanted: Callable[[str], bool]) -> None:
+        folder = cache_folder()
+        for path in folder.glob(f"{self.prefix}*") if folder else ():
+            if unwanted(path.name):
+                path.unlink(missing_ok=True)
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """NUMBA_CACHE_DIR, else beside the sources, else the user's cache folder, else a private temporary one.
+
+    None where nothing can be written: kernels then compile anew in every process.
+    """
+    for folder in _candidates():
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            return folder
+    return None
+
+
+def _candidates() -> Iterator[Path]:
+    name = f"minigrad-{hashlib.sha256(str(FOLDER).encode()).hexdigest()[:16]}"  # one per installation
+    if core.config.CACHE_DIR:
+        yield Path(core.config.CACHE_DIR) / name
+    yield FOLDER / "__pycache__"
+    user = Path(core.caching.AppDirs(appname="minigrad", appauthor=False).user_cache_dir)
+    if user.is_absolute():  # without a home it is a folder named ~
+        yield user / name
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.gettempdir()) / f"{name}-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # An entry is code: never load one from a folder that somebody else made or may write to.
+        status = folder.lstat()
+        if not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022):
+            yield folder
+
+
+def _listing() -> list[tuple[str, int, int]]:
+    status = ((path.name, path.stat()) for path in FOLDER.glob("*.py"))
+    return sorted((name, s.st_mtime_ns, s.st_size) for name, s in status)
+
+
+def _stamp() -> str:
+    """A hash of every file of this folder and of the versions that turn them into machine code."""
+    stamp = hashlib.sha256(repr((nb.__version__, llvmlite.__version__, np.__version__)).encode())
+    for path in sorted(FOLDER.glob("*.py")):
+        stamp.update(repr((path.name, path.read_bytes())).encode())
+    return stamp.hexdigest()[:16]
+
+
+FOLDER = Path(__file__).resolve().parent
+LISTING = _listing()
+STAMP = _stamp()

@@ -1,0 +1,109 @@
+"""How many threads a kernel gets, and how its parallel driver is launched under Numba's three threading layers."""
+
+import contextlib
+import ctypes
+import importlib.metadata
+import operator
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+nb: Any = numba  # it is typed in part only
+
+# Below this much work a launch costs more than a second thread saves: two microseconds and a sleeping thread's waking
+# under tbb and omp, a hundred microseconds under workqueue.
+LEAST_WORK = 1 << 14
+LEAST_WORK_WORKQUEUE = 1 << 18
+
+_limit = int(nb.config.NUMBA_NUM_THREADS)
+_launching = threading.Lock()
+_stranded = False  # a forked child of a process that used omp: a parallel kernel would kill it, even on one thread
+
+
+def set_num_threads(count: int) -> None:
+    """Let kernels use at most `count` threads in the whole process (Numba's own limit holds for one Python thread)."""
+    global _limit
+    most = nb.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= most:
+        raise ValueError(f"set_num_threads: need 1 to {most} threads, got {count}; NUMBA_NUM_THREADS sets the maximum")
+    _limit = operator.index(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads a kernel launched from here may use."""
+    return 1 if _stranded else min(_limit, nb.get_num_threads())
+
+
+def parts(n: int, work: int) -> int:
+    """Into how many parts to cut `n` items that cost `work` together.
+
+    Units: `work` counts scalar operations or elements touched, at about a nanosecond each on one thread (thirty
+    multiply-adds of a SIMD register tile count as one).
+    """
+    if n <= 1 or work < LEAST_WORK:
+        return 1
+    threads = min(get_num_threads(), n)
+    return 1 if work < LEAST_WORK_WORKQUEUE and _layer() == "workqueue" else threads
+
+
+class Launcher:
+    """A kernel as a pair: a serial worker over a range of items, and the parallel driver that cuts the range.
+
+    The worker `(start, stop, part, *args)` computes items [start, stop) and may use `scratch[part]`. The driver
+    `(parts, n, *args)` calls it on [part * n // parts, (part + 1) * n // parts) for each part of a prange. One part
+    never reaches the driver: the worker itself runs. The same code gives the same bits, in however many parts.
+    """
+
+    __slots__ = ("driver", "worker")
+
+    def __init__(self, worker: Callable[..., None], driver: Callable[..., None]) -> None:
+        self.worker = worker
+        self.driver = driver
+
+    def __call__(self, parts: int, n: int, *args: Any) -> None:
+        if parts <= 1 or _stranded:
+            self.worker(0, n, 0, *args)
+        elif _layer() in ("tbb", "omp"):
+            self.driver(parts, n, *args)
+        else:  # two launches at once abort the process under workqueue, which the first launch may still choose
+            with _launching:
+                self.driver(parts, n, *args)
+
+
+def _layer() -> str | None:
+    """Numba's threading layer; None before its first launch."""
+    try:
+        return str(nb.threading_layer())
+    except ValueError:
+        return None
+
+
+def _after_fork() -> None:
+    global _launching, _stranded
+    _launching = threading.Lock()  # whoever held the old one does not exist in this process
+    _stranded = _layer() == "omp"
+
+
+def _load_tbb() -> None:
+    """Load the library of `pip install tbb`, which Numba would not find in a virtual environment's lib/ folder.
+
+    Numba prefers tbb, the one layer that survives both forks and launches from several Python threads.
+    """
+    name = {"linux": "libtbb.so.12", "win32": "tbb12.dll"}.get(sys.platform)
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name == name:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+
+
+_load_tbb()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
