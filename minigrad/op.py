@@ -1,0 +1,339 @@
+"""The op contract: the only way to make something differentiable, ours or a user's.
+
+An op is a forward function on arrays, `(*arrays, **settings) -> (output, saved)`, and a rule (its vector-Jacobian
+product), `(dy, *saved) -> dx` or `(dx, dw, ...)`. A rule is itself written in ops and operators: the tape calls it
+with arrays for `backward()`, and with tensors under `create_graph`, so that derivatives of any order follow from
+first rules. Positional arguments of forward are arrays (None where an optional one is absent), keyword-only ones are
+settings.
+"""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeAlias, overload
+
+import numpy as np
+
+from minigrad import tape
+from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote
+from minigrad.tape import Edge, Node, Output, Variable
+
+P = ParamSpec("P")
+Array: TypeAlias = Any  # an ndarray in a forward; in a rule an ndarray, or a tensor under create_graph
+
+_registry: dict[str, "Op[Any]"] = {}
+OPS: Mapping[str, "Op[Any]"] = types.MappingProxyType(_registry)
+
+
+class constant:
+    """Marks a floating array in `saved` as one through which no derivative flows; the rule gets the array itself."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array):
+        self.array = array
+
+
+def normalised(name: str, array: np.ndarray) -> np.ndarray:
+    """The array as kernels expect it: C-contiguous, aligned, native, writable (Numba compiles anew for read-only ones)."""
+    if array.flags.carray and type(array) is np.ndarray and array.dtype in SUPPORTED:
+        return array
+    return np.array(array, check_dtype(name, array.dtype), order="C")
+
+
+def _is_floating(value: Any) -> bool:
+    """Whether a saved value is, or holds, floating values of NumPy's: what a derivative might have to flow through."""
+    if isinstance(value, (tuple, list)):
+        return any(map(_is_floating, value))
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind == "f"
+
+
+class Op(Generic[P]):
+    """A differentiable function of arrays and tensors, with its rule.
+
+    Called with arrays it returns an array and records nothing; with tensors it returns a tensor and, where one of them
+    requires grad, records a node.
+    """
+
+    rule: Callable[..., Any] | None = None
+    masked = False
+    first_order_only = False
+
+    def __init__(self, forward: Callable[P, Any], name: str, broadcasts: bool):
+        functools.update_wrapper(self, forward)
+        self.forward, self.name, self.broadcasts = forward, name, broadcasts
+        self.__name__ = name
+        self._signature = inspect.signature(forward)
+        parameters = list(self._signature.parameters.values())
+        self._inputs = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._settings = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self._optional = {i for i, p in enumerate(parameters) if p.default is None}
+        self.builtin = forward.__module__.startswith("minigrad.ops.")
+
+    def __repr__(self) -> str:
+        rule = f"with {self.rule.__name__}" if self.rule else "without a vjp"
+        return f"<op {self.name}{self._signature} {rule}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _by_name, (self.name,)
+
+    @overload
+    def vjp(self, rule: Callable[..., Any], *, masked: bool = False) -> Callable[..., Any]: ...
+    @overload
+    def vjp(self, rule: None = None, *, masked: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def vjp(self, rule: Callable[..., Any] | None = None, *, masked: bool = False) -> Any:
+        """Register the rule `(dy, *saved) -> gradients`, one per array argument, None where no gradient flows.
+
+        With `masked=True` the rule also gets `needs=(True, False, ...)`: which gradients are wanted.
+        """
+        if rule is None:
+            return functools.partial(self.vjp, masked=masked)
+        if self.builtin and self.rule is not None:
+            raise ValueError(f"{self.name}: is one of minigrad's own, its vjp cannot be replaced")
+        self.rule, self.masked, self.first_order_only = rule, masked, False
+        return rule
+
+    # --- forward ----------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> Any:
+        inputs: tuple[Any, ...] = args
+        if len(args) < len(self._inputs) or (settings and not settings.keys() <= self._settings):
+            inputs, settings = self._bind(args, settings)  # type: ignore[assignment]
+        if settings:
+            settings = {key: self._as_setting(key, value) for key, value in settings.items()}  # type: ignore[assignment]
+        tensors = [a for a in inputs if isinstance(a, Variable)]
+        arrays = [self._as_array(i, a) for i, a in enumerate(inputs)]
+        if self.broadcasts:
+            arrays = promote(arrays)
+        result = self.forward(*arrays, **settings)
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
+            raise TypeError(f"{self.name}: forward must return (output, saved) with a tuple `saved`")
+        output, saved = result
+        if not tensors:
+            if isinstance(output, tuple):
+                return tuple(map(np.asarray, output))
+            return np.asarray(output)
+        if isinstance(output, tuple):
+            return tuple(self._wrapped(list(output), saved, inputs, arrays, tensors))
+        return self._wrapped([output], saved, inputs, arrays, tensors)[0]
+
+    def _bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Inputs that were given by keyword, or left out because they are optional, put in their places."""
+        try:
+            bound = self._signature.bind(*args, **settings)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        return bound.args, bound.kwargs
+
+    def _as_setting(self, key: str, value: Any) -> Any:
+        if isinstance(value, Variable):
+            raise TypeError(f"{self.name}: {key} is a setting, need a plain value, got a tensor; inputs go by position")
+        return value.item() if isinstance(value, np.generic) else value
+
+    def _as_array(self, position: int, value: Any) -> Any:
+        if isinstance(value, Variable):
+            array = value._array
+            return array if array.flags.carray else normalised(self.name, array)
+        if isinstance(value, np.ndarray):
+            return normalised(self.name, value)
+        if value is None and position in self._optional:
+            return None
+        if isinstance(value, (bool, int, float, np.generic)):
+            dtype = check_dtype(self.name, dtype_of_scalar(value))
+            return value if self.broadcasts else np.asarray(value, dtype)
+        raise TypeError(f"{self.name}: need tensors, arrays or numbers, got {type(value).__name__}")
+
+    def _wrapped(
+        self, outputs: list[Any], saved: tuple[Any, ...], inputs: tuple[Any, ...], arrays: list[Any], tensors: list[Variable]
+    ) -> list[Variable]:
+        """The outputs as tensors, recorded if one of the inputs requires grad."""
+        for i, y in enumerate(outputs):
+            if type(y) is not np.ndarray:  # full reductions give NumPy scalars
+                outputs[i] = np.asarray(y)
+                saved = tuple(outputs[i] if value is y else value for value in saved)
+            elif any(y is a for a in arrays):
+                outputs[i] = y.view()
+            if tape.is_detecting_anomaly():
+                self._check_output(outputs[i], arrays)
+        wrap = tensors[0].wrap
+        node = None
+        if tape.is_grad_enabled() and any(t._requires_grad for t in tensors):
+            node = Node(self, tuple(map(self._edge, inputs)), tuple(map(id, arrays)), saved)
+        results = []
+        for slot, y in enumerate(outputs):
+            storage = None
+            if y.base is not None:
+                storage = next((t._storage for t in tensors if np.may_share_memory(y, t._array)), None)
+            recorded = node if node is not None and y.dtype.kind == "f" else None
+            tensor = wrap(y, recorded, slot if recorded is not None else 0, storage)
+            if node is not None:
+                node.outputs.append(Output(id(y), tensor._storage, tensor._storage.version))
+            results.append(tensor)
+        return results
+
+    @staticmethod
+    def _edge(value: Any) -> Edge | None:
+        if not isinstance(value, Variable):
+            return None
+        target = tape.target_of(value) if value._requires_grad else None
+        array, storage = value._array, value._storage
+        return Edge(target, value._slot, array.shape, array.dtype, storage, storage.version)
+
+    def _check_output(self, y: np.ndarray, arrays: list[Any]) -> None:
+        floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+        given = "" if all(np.isfinite(a).all() for a in floats) else " (and already in its inputs)"
+        tape.check_finite(y, f"forward of {self.name}{given}")
+
+    # --- backward ---------------------------------------------------------------------------------------------------
+
+    def pull(self, node: Node, dys: list[Any], needs: tuple[bool, ...], create_graph: bool, wrap: Any) -> list[Any]:
+        """Gradients by the inputs of a recorded call, in their shapes and dtypes; None where none flows or is wanted."""
+        if self.rule is None:
+            raise RuntimeError(f"{self.name}: has no vjp; register one with @{self.name}.vjp")
+        if create_graph and self.first_order_only:
+            raise RuntimeError(
+                f"{self.name}: a pair of kernels has first derivatives only; for second ones register a rule that is "
+                f"written in ops with @{self.name}.vjp"
+            )
+        saved = [self._restored(node, value, wrap if create_graph else None) for value in node.saved]
+        dy = dys[0] if len(node.outputs) == 1 else tuple(dys)
+        result = self.rule(dy, *saved, needs=needs) if self.masked else self.rule(dy, *saved)
+        gradients = list(result) if isinstance(result, tuple) else [result]
+        if len(gradients) != len(node.edges):
+            raise ValueError(f"{self.name}: its vjp must give {len(node.edges)} gradients, got {len(gradients)}")
+        return [
+            self._fitted(dx, edge, node, wrap if create_graph else None)
+            if needed and edge is not None and dx is not None
+            else None
+            for dx, edge, needed in zip(gradients, node.edges, needs, strict=True)
+        ]
+
+    def _fitted(self, dx: Any, edge: Edge, node: Node, wrap: Any) -> Any:
+        """The gradient in its input's shape and dtype; a tensor if `wrap` is given."""
+        if not isinstance(dx, Variable):
+            dx = np.asarray(dx) if wrap is None else wrap(np.asarray(dx))
+        if dx.shape != edge.shape:
+            if not self.broadcasts:
+                raise ValueError(f"{self.name}: gradient of an input of shape {edge.shape} came out as {dx.shape}")
+            dx = OPS["sum_to"](dx, shape=edge.shape)
+        if dx.dtype != edge.dtype:
+            dx = OPS["cast"](dx, dtype=edge.dtype)
+        if tape.is_detecting_anomaly():
+            tape.check_finite(dx, f"backward of {self.name}", node.scope)
+        return dx
+
+    def _check_version(self, name: str, storage: tape.Storage, version: int) -> None:
+        if storage.version != version:
+            raise RuntimeError(
+                f"{self.name}: its {name}, saved for backward, was changed in place since then; "
+                "change a copy (x.clone()), or change it after backward"
+            )
+
+    def _origin(self, node: Node, value: np.ndarray) -> Edge | Output | None:
+        """Which input or output a saved array is.
+
+        By id: a saved array lives as long as the node, and lived together with all inputs, so no other has its id.
+        """
+        key = id(value)
+        if key in node.array_ids:
+            edge = node.edges[node.array_ids.index(key)]
+            if edge is not None:
+                self._check_version("input", edge.storage, edge.version)
+            return edge
+        for output in node.outputs:
+            if output.array_id == key:
+                self._check_version("output", output.storage, output.version)
+                return output
+        return None
+
+    def _restored(self, node: Node, value: Any, wrap: Any) -> Any:
+        """What was saved, after a check that nobody has changed it since.
+
+        With `wrap`, inputs and outputs are handed back as the tensors they were.
+        """
+        is_constant = type(value) is constant
+        if is_constant:
+            value = value.array
+        origin = self._origin(node, value) if isinstance(value, np.ndarray) else None
+        if wrap is None or is_constant:
+            return value
+        if isinstance(origin, Output):
+            return wrap(value, node, node.outputs.index(origin), origin.storage)
+        if isinstance(origin, Edge):
+            if isinstance(origin.target, Node):
+                return wrap(value.astype(origin.dtype, copy=False), origin.target, origin.slot, origin.storage)
+            return value if origin.target is None else origin.target
+        if _is_floating(value) and id(value) not in node.array_ids:
+            raise RuntimeError(
+                f"{self.name}: saved a floating array that is neither an input nor its output, so its vjp cannot "
+                "be differentiated; save what it was computed from, or mark it with mg.constant(...)"
+            )
+        return value
+
+
+def _by_name(name: str) -> Op[Any]:
+    return OPS[name]  # a pickled op: the registry itself cannot be pickled
+
+
+def _register(new: Op[P]) -> Op[P]:
+    old = OPS.get(new.name)
+    if old is not None and (old.builtin or new.builtin):
+        raise ValueError(f"op: {new.name!r} is one of minigrad's own and cannot be replaced; choose another name")
+    _registry[new.name] = new
+    return new
+
+
+class Registrar:
+    """`@op` makes an op of a forward function; `op.pair(forward, backward)` one of a pair of kernels."""
+
+    @overload
+    def __call__(self, forward: Callable[P, Any], *, name: str | None = None, broadcasts: bool = False) -> Op[P]: ...
+    @overload
+    def __call__(
+        self, forward: None = None, *, name: str | None = None, broadcasts: bool = False
+    ) -> Callable[[Callable[P, Any]], Op[P]]: ...
+    def __call__(
+        self, forward: Callable[..., Any] | None = None, *, name: str | None = None, broadcasts: bool = False
+    ) -> Any:
+        """Register `forward(*arrays, **settings) -> (output, saved)` as an op; give its rule with `@name.vjp`.
+
+        `broadcasts=True` declares that inputs broadcast and promote as in NumPy's elementwise functions; gradients are then
+        summed back to the inputs' shapes. A name that is registered again replaces the old op, except minigrad's own.
+        """
+        if forward is None:
+            return functools.partial(self, name=name, broadcasts=broadcasts)
+        return _register(Op(forward, name or forward.__name__, broadcasts))
+
+    def pair(self, forward: Callable[..., Any], backward: Callable[..., Any], *, name: str | None = None) -> Op[...]:
+        """Register two functions on arrays, Numba-jitted or not, as one op with first derivatives.
+
+        `forward(*arrays, **settings)` returns `y`, or `(y, saved)` with a tuple `saved`; `backward(dy, *saved)`, or
+        `backward(dy, *arrays)` where nothing was saved, returns the gradients by the arrays. The name is forward's
+        without `_forward`.
+        """
+
+        def run(*arrays: Any, **settings: Any) -> tuple[Any, tuple[Any, ...]]:
+            result = forward(*arrays, **settings)
+            if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple):
+                return result
+            return result, arrays
+
+        plain = getattr(forward, "py_func", forward)  # a Numba dispatcher wraps the function that has the signature
+        functools.update_wrapper(run, plain)
+        pair = _register(Op(run, name or plain.__name__.removesuffix("_forward"), broadcasts=False))
+        # A jitted function cannot declare keyword-only settings: what is given by keyword is one.
+        pair._settings, pair._inputs = pair._settings.union(pair._inputs), []
+
+        def pull_back(dy: Any, *saved: Any) -> Any:
+            dys = [None if d is None else normalised(pair.name, d) for d in (dy if isinstance(dy, tuple) else (dy,))]
+            return backward(tuple(dys) if isinstance(dy, tuple) else dys[0], *saved)
+
+        functools.update_wrapper(pull_back, getattr(backward, "py_func", backward))
+        pair.vjp(pull_back)
+        pair.first_order_only = True
+        return pair
+
+
+op = Registrar()

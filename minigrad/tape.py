@@ -1,0 +1,337 @@
+"""The tape: what was computed, in order of creation, and the walk back through it.
+
+A `Node` is one recorded call of an op. It points at the nodes that made its inputs, never at those that use its
+outputs: there are no reference cycles, so a graph goes when its last tensor goes. This is the only file that walks
+history, and it never recurses: a parent is always older than its child, so a heap of creation numbers is the order.
+"""
+
+import contextlib
+import heapq
+import itertools
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from minigrad.hooks import Hooks
+
+_births = itertools.count()
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+_anomaly: ContextVar[bool] = ContextVar("detect_anomaly", default=False)
+_scope: ContextVar[tuple[str, ...]] = ContextVar("module_path", default=())
+
+
+class Storage:
+    """The memory behind one or more tensors, as far as the tape cares: how often it was changed in place."""
+
+    __slots__ = ("__weakref__", "owner", "version")
+
+    def __init__(self, owner: np.ndarray | None = None):
+        self.version, self.owner = 0, owner
+
+
+class Variable:
+    """A tensor as the tape sees it: an array, and either the node that made it or, for a leaf, its gradient."""
+
+    __slots__ = ("__weakref__", "_array", "_grad", "_hooks", "_node", "_requires_grad", "_slot", "_storage")
+
+    _array: np.ndarray
+    _grad: "Variable | None"
+    _hooks: Hooks | None
+    _node: "Node | None"
+    _requires_grad: bool
+    _slot: int
+    _storage: Storage
+    wrap: ClassVar[Callable[..., Any]]  # (array, node=None, slot=0, storage=None) -> Tensor, given by Tensor
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no op made this tensor (or none that was recorded); gradients end up in leaves."""
+        return self._node is None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through this tensor."""
+        return self._requires_grad
+
+
+class Edge(NamedTuple):
+    """One input of a recorded call: where its gradient goes, and what it was when it was used."""
+
+    target: "Node | Variable | None"  # the node that made it, the leaf itself, or None for a constant
+    slot: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    storage: Storage
+    version: int
+
+
+class Output(NamedTuple):
+    """One output of a recorded call: enough to recognise its array among what was saved, without holding it."""
+
+    array_id: int
+    storage: Storage
+    version: int
+
+
+class Recordable(Protocol):
+    """What the tape asks of an op."""
+
+    name: str
+
+    def pull(self, node: "Node", dys: list[Any], needs: tuple[bool, ...], create_graph: bool, wrap: Any) -> list[Any]:
+        """Gradients by the inputs of `node`, from those by its outputs."""
+
+
+class Node:
+    """One recorded call of an op: its inputs, what its rule needs, and its outputs' shapes."""
+
+    __slots__ = (
+        "__weakref__", "array_ids", "edges", "hooks", "op", "order", "outputs", "saved", "scope", "watchers",
+    )  # fmt: skip
+
+    def __init__(self, op: Recordable, edges: tuple[Edge | None, ...], array_ids: tuple[int, ...], saved: Any):
+        self.order, self.op, self.edges, self.array_ids, self.saved = next(_births), op, edges, array_ids, saved
+        self.outputs: list[Output] = []
+        self.hooks: dict[int, Hooks] = {}
+        self.watchers: dict[int, weakref.ref[Variable]] = {}
+        self.scope = _scope.get()
+
+
+# --- grad modes ----------------------------------------------------------------------------------------------------
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops record what they do, in this thread and task."""
+    return _grad_enabled.get()
+
+
+class _Mode(contextlib.ContextDecorator):
+    """Sets a context variable for the length of a block; may be nested and used again."""
+
+    def __init__(self, variable: ContextVar[bool], value: bool):
+        self._variable, self._value = variable, value
+        self._previous: list[bool] = []
+
+    def _recreate_cm(self) -> "_Mode":
+        return _Mode(self._variable, self._value)  # a decorated function may recurse and run in many threads
+
+    def __enter__(self) -> None:
+        self._previous.append(self._variable.get())
+        self._variable.set(self._value)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._variable.set(self._previous.pop())
+
+
+class set_grad_enabled:
+    """Switch recording on or off: from the call on, and back at the end of the block when used in `with`."""
+
+    def __init__(self, mode: bool):
+        self._previous = _grad_enabled.get()
+        _grad_enabled.set(bool(mode))
+
+    def __enter__(self) -> "set_grad_enabled":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _grad_enabled.set(self._previous)
+
+
+class no_grad(_Mode):
+    """Record nothing inside the block (or the decorated function)."""
+
+    def __init__(self) -> None:
+        super().__init__(_grad_enabled, False)
+
+
+class enable_grad(_Mode):
+    """Record inside the block, also within `no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(_grad_enabled, True)
+
+
+# --- anomalies -----------------------------------------------------------------------------------------------------
+
+
+class detect_anomaly(_Mode):
+    """Inside the block, raise `FloatingPointError` where a NaN or an infinity first appears, forward or backward.
+
+    The message names the op, the path of the module that called it, and the first index. Costs a pass over every output
+    and every gradient: for finding a fault, not for training.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_anomaly, True)
+
+
+def is_detecting_anomaly() -> bool:
+    """Whether `detect_anomaly` is on; modules then say where they are (see `module_scope`)."""
+    return _anomaly.get()
+
+
+@contextlib.contextmanager
+def module_scope(*path: str) -> Iterator[None]:
+    """Names the module whose forward runs inside the block, within the modules that called it."""
+    token = _scope.set((*_scope.get(), *path))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def check_finite(array: Any, what: str, scope: tuple[str, ...] | None = None) -> None:
+    """Raise, naming `what` and the first index, if `array` holds a NaN or an infinity."""
+    values = np.asarray(array._array if isinstance(array, Variable) else array)
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    path = ".".join(_scope.get() if scope is None else scope)
+    where = f" in module {path}" if path else ""
+    raise FloatingPointError(f"{what}{where}: {values[index]} at index {list(index)} of shape {values.shape}")
+
+
+# --- the walk back -------------------------------------------------------------------------------------------------
+
+
+def target_of(variable: Variable) -> "Node | Variable":
+    """Where a gradient by `variable` goes: the node that made it, or the leaf itself."""
+    return variable if variable._node is None else variable._node
+
+
+def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> set[Node]:
+    """The nodes through which gradients must pass to reach the targets, keyed by (id of node or leaf, slot)."""
+    reachable = set(roots)
+    stack = list(reachable)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and isinstance(edge.target, Node) and edge.target not in reachable:
+                reachable.add(edge.target)
+                stack.append(edge.target)
+    leading: set[Node] = set()
+    for node in sorted(reachable, key=lambda node: node.order):  # oldest first: a node's parents come before it
+        if any(e is not None and (e.target in leading or (id(e.target), e.slot) in targets) for e in node.edges):
+            leading.add(node)
+    return leading
+
+
+def _add(a: Any, b: Any) -> Any:
+    total = a + b
+    return total if isinstance(total, Variable) else np.asarray(total)  # NumPy adds arrays of shape () to a scalar
+
+
+def _run_hooks(hooks: Hooks, gradient: Any, wrap: Any) -> Any:
+    """The gradient after the hooks, which see and may replace it as a tensor."""
+    given = gradient
+    if not isinstance(gradient, Variable):
+        array = gradient.view()
+        array.flags.writeable = False  # rules hand one array to several inputs: a change in place would reach them all
+        given = wrap(array)
+    tensor = given
+    shape, dtype = tensor._array.shape, tensor._array.dtype
+    for hook in tuple(hooks.values()):
+        answer = hook(tensor)
+        if answer is None:
+            continue
+        if not isinstance(answer, Variable) or (answer._array.shape, answer._array.dtype) != (shape, dtype):
+            raise ValueError(f"hook: need None or a tensor of shape {shape} and {dtype}, got {answer!r}")
+        tensor = answer
+    if tensor is given:
+        return gradient
+    return tensor if isinstance(gradient, Variable) else tensor._array
+
+
+def _accumulate(variable: Variable, gradient: Any, create_graph: bool, wrap: Any) -> None:
+    """Add to `.grad`, which owns its memory: rules may hand one array to several inputs."""
+    old = variable._grad
+    if create_graph:
+        variable._grad = gradient.clone() if old is None else old + gradient
+    else:
+        variable._grad = wrap(np.array(gradient, order="C") if old is None else np.asarray(old._array + gradient))
+
+
+def walk(
+    outputs: Sequence[Variable],
+    gradients: Sequence[Any],
+    inputs: Sequence[Variable] | None = None,
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+) -> list[Any]:
+    """Send `gradients` back from `outputs`; give them at `inputs`, or without inputs add them to the leaves' `.grad`.
+
+    Values are arrays, or tensors under `create_graph`, so that what is computed here is recorded in turn.
+    """
+    wrap = type(outputs[0]).wrap
+    captured: dict[tuple[int, int], Any] = {}
+    leading: set[Node] | None = None
+    if inputs is not None:
+        captured = {(id(target_of(v)), v._slot): None for v in inputs}
+        leading = _nodes_leading_to(set(captured), (v._node for v in outputs if v._node is not None))
+
+    heap: list[tuple[int, Node]] = []
+    pending: dict[Node, list[Any]] = {}
+    leaves: dict[int, tuple[Variable, Any]] = {}
+
+    def send(target: Node | Variable, slot: int, gradient: Any) -> None:
+        if isinstance(target, Node):
+            if target not in pending:
+                pending[target] = [None] * len(target.outputs)
+                heapq.heappush(heap, (-target.order, target))
+            slots = pending[target]
+            slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
+        elif id(target) in leaves:
+            leaves[id(target)] = target, _add(leaves[id(target)][1], gradient)
+        else:
+            leaves[id(target)] = target, gradient
+
+    def is_wanted(edge: Edge | None) -> bool:
+        if edge is None or edge.target is None:
+            return False
+        return leading is None or edge.target in leading or (id(edge.target), edge.slot) in captured
+
+    for output, gradient in zip(outputs, gradients, strict=True):
+        send(target_of(output), output._slot, gradient)
+
+    with enable_grad() if create_graph else no_grad():
+        while heap:
+            _, node = heapq.heappop(heap)
+            dys = pending.pop(node)
+            for slot, dy in enumerate(dys):
+                if dy is None:
+                    continue
+                if slot in node.hooks:
+                    dys[slot] = dy = _run_hooks(node.hooks[slot], dy, wrap)
+                if (id(node), slot) in captured:
+                    captured[id(node), slot] = dy
+                watcher = node.watchers[slot]() if slot in node.watchers and inputs is None else None
+                if watcher is not None:
+                    _accumulate(watcher, dy, create_graph, wrap)
+            if leading is not None and node not in leading:
+                continue
+            if node.saved is None:
+                raise RuntimeError(
+                    f"{node.op.name}: the arrays it saved were freed by an earlier backward; "
+                    "to go back through a graph twice, pass retain_graph=True the first time"
+                )
+            needs = tuple(map(is_wanted, node.edges))
+            for edge, dx in zip(node.edges, node.op.pull(node, dys, needs, create_graph, wrap), strict=True):
+                if dx is not None and edge is not None and edge.target is not None:
+                    send(edge.target, edge.slot, dx)
+            if not retain_graph:
+                node.saved = None
+
+        for key, (leaf, gradient) in leaves.items():
+            if leaf._hooks:
+                gradient = _run_hooks(leaf._hooks, gradient, wrap)
+            if inputs is None:
+                _accumulate(leaf, gradient, create_graph, wrap)
+            elif (key, 0) in captured:
+                captured[key, 0] = gradient
+    return [] if inputs is None else [captured[id(target_of(v)), v._slot] for v in inputs]
