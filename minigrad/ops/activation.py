@@ -1,0 +1,166 @@
+"""The nonlinear functions of a network, with their rules written in ops."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.kernels import special
+from minigrad.kernels.threads import parts
+from minigrad.op import Array, op
+from minigrad.ops.dims import normal_dim
+from minigrad.ops.elementwise import _float, clip, exp, where
+from minigrad.ops.reduce import sum
+from minigrad.ops.trigonometry import tanh
+
+
+@op(broadcasts=True)
+def relu(x: Array) -> Any:
+    """max(x, 0); its derivative at 0 is 0"""
+    y = np.maximum(x, 0)
+    return y, (np.logical_not(y <= 0),)  # not (y > 0): a NaN passes its gradient on, as in PyTorch
+
+
+@relu.vjp
+def relu_vjp(dy: Array, active: Array) -> Any:
+    return where(active, dy, 0.0)
+
+
+@op(broadcasts=True)
+def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Any:
+    """x where positive, else negative_slope x"""
+    positive = x > 0
+    return np.where(positive, x, x * negative_slope), (positive, negative_slope)
+
+
+@leaky_relu.vjp
+def leaky_relu_vjp(dy: Array, positive: Array, negative_slope: float) -> Any:
+    return where(positive, dy, dy * negative_slope)
+
+
+@op(broadcasts=True)
+def elu(x: Array, *, alpha: float = 1.0) -> Any:
+    """x where positive, else alpha (e^x - 1)"""
+    positive = x > 0
+    return np.where(positive, x, alpha * np.expm1(np.minimum(x, 0))), (x, positive, alpha)
+
+
+@elu.vjp
+def elu_vjp(dy: Array, x: Array, positive: Array, alpha: float) -> Any:
+    return where(positive, dy, dy * alpha * exp(clip(x, max=0.0)))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-x) without overflow: e^-|x| is at most 1."""
+    decay = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, decay).astype(x.dtype) / (decay + 1)
+
+
+@op(broadcasts=True)
+def sigmoid(x: Array) -> Any:
+    """1 / (1 + e^-x)"""
+    y = _sigmoid(_float(x))
+    return y, (y,)
+
+
+@sigmoid.vjp
+def sigmoid_vjp(dy: Array, y: Array) -> Any:
+    return dy * y * (1.0 - y)
+
+
+@op(broadcasts=True)
+def silu(x: Array) -> Any:
+    """x sigmoid(x)"""
+    return x * _sigmoid(x), (x,)
+
+
+@silu.vjp
+def silu_vjp(dy: Array, x: Array) -> Any:
+    s = sigmoid(x)
+    return dy * s * (x * (1.0 - s) + 1.0)
+
+
+@op(broadcasts=True)
+def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold"""
+    scaled = x * beta
+    linear = scaled > threshold
+    curve = (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
+    return np.where(linear, x, curve), (x, linear, beta)
+
+
+@softplus.vjp
+def softplus_vjp(dy: Array, x: Array, linear: Array, beta: float) -> Any:
+    return where(linear, dy, dy * sigmoid(x * beta))
+
+
+def _erf(x: np.ndarray, y: np.ndarray) -> None:
+    special.erf_forward(parts(x.size, 10 * x.size), x.size, x.reshape(-1), y.reshape(-1))
+
+
+@op(broadcasts=True)
+def erf(x: Array) -> Any:
+    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"""
+    x = _float(x)
+    y = np.empty_like(x)
+    _erf(x, y)
+    return y, (x,)
+
+
+@erf.vjp
+def erf_vjp(dy: Array, x: Array) -> Any:
+    return dy * exp(-(x * x)) * (2.0 / math.sqrt(math.pi))
+
+
+@op(broadcasts=True)
+def gelu(x: Array) -> Any:
+    """x Phi(x), with Phi the normal distribution's cumulative function (Hendrycks and Gimpel, 2016)"""
+    y = np.empty_like(x)
+    _erf(x * math.sqrt(0.5), y)
+    return x * (y + 1) * 0.5, (x,)
+
+
+@gelu.vjp
+def gelu_vjp(dy: Array, x: Array) -> Any:
+    cumulative = (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
+    density = exp(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+    return dy * (cumulative + x * density)
+
+
+def gelu_by_tanh(x: Array) -> Any:
+    """PyTorch's approximation of gelu: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
+    return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2.0 / math.pi)) + 1.0) * 0.5
+
+
+def _shifted(x: np.ndarray, dim: int) -> np.ndarray:
+    """x minus its greatest value along dim, so that exp cannot overflow; an empty dim stays empty."""
+    return x - np.max(x, axis=dim, keepdims=True) if x.shape[dim] else x
+
+
+@op
+def softmax(x: Array, *, dim: int) -> Any:
+    """e^x / sum(e^x) along one dimension"""
+    dim = normal_dim("softmax", dim, x.ndim)
+    y = np.exp(_shifted(_float(x), dim))
+    y /= np.sum(y, axis=dim, keepdims=True)
+    return y, (y, dim)
+
+
+@softmax.vjp
+def softmax_vjp(dy: Array, y: Array, dim: int) -> Any:
+    weighted = dy * y
+    return weighted - y * sum(weighted, dim=dim, keepdim=True)
+
+
+@op
+def log_softmax(x: Array, *, dim: int) -> Any:
+    """x - log(sum(e^x)) along one dimension"""
+    dim = normal_dim("log_softmax", dim, x.ndim)
+    shifted = _shifted(_float(x), dim)
+    y = shifted - np.log(np.sum(np.exp(shifted), axis=dim, keepdims=True))
+    return y, (y, dim)
+
+
+@log_softmax.vjp
+def log_softmax_vjp(dy: Array, y: Array, dim: int) -> Any:
+    return dy - exp(y) * sum(dy, dim=dim, keepdim=True)

@@ -1,0 +1,13 @@
+"""Checks that ops share. Kernels trust what they get; here is where it is looked at."""
+
+import numpy as np
+
+
+def one_float_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
+    """The one dtype of an op's arrays: float32 or float64."""
+    dtypes = list(dict.fromkeys(a.dtype for a in arrays if a is not None))
+    if len(dtypes) > 1:
+        raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
+    if dtypes[0].kind != "f":
+        raise TypeError(f"{name}: need float32 or float64, got {dtypes[0]}")
+    return dtypes[0]

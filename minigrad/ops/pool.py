@@ -1,0 +1,159 @@
+"""Pooling: the largest or the mean value of each window, in 1-D and 2-D.
+
+Max pooling and unpooling by the same winners are each other's derivatives; so are average pooling and its transpose.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.kernels import pool as kernels
+from minigrad.kernels.threads import parts
+from minigrad.op import Array, Op, op
+from minigrad.ops.checks import one_float_dtype
+from minigrad.ops.conv import SPATIAL, Axes
+from minigrad.ops.geometry import plane
+from minigrad.ops.memory import allocate
+
+
+class Span(NamedTuple):
+    """Averaging windows along one axis: each covers [start, stop) of the input's cells and counts for `count`."""
+
+    size: int
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+Spans = tuple[Span, ...]
+_ROW = Span(1, (0,), (1,), (1,))
+
+
+def _tables(spans: Spans, dtype: Any) -> tuple[np.ndarray, ...]:
+    """The spans of height and width as the kernels take them."""
+    tables: list[np.ndarray] = []
+    for span in spans if len(spans) == 2 else (_ROW, *spans):
+        tables += [np.array(span.starts), np.array(span.stops), np.array(span.counts, dtype)]
+    return tuple(tables)
+
+
+def _planes(x: np.ndarray) -> np.ndarray:
+    """(N, C, ...) as one plane per channel of each image."""
+    height, width = x.shape[-2:] if x.ndim == 4 else (1, x.shape[-1])
+    return x.reshape(x.shape[0] * x.shape[1], height, width)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(x.shape[0] * x.shape[1], int(np.prod(x.shape[2:])))
+
+
+def _check(name: str, x: np.ndarray, sizes: tuple[int, ...]) -> None:
+    one_float_dtype(name, x)
+    if x.ndim != len(sizes) + 2 or x.shape[2:] != sizes:
+        raise ValueError(f"{name}: need (N, C, {SPATIAL[len(sizes)]}) with sizes {sizes}, got {x.shape}")
+
+
+def check_winners(name: str, winners: np.ndarray, sizes: tuple[int, ...]) -> None:
+    """Kernels follow these into memory."""
+    if winners.dtype != np.int64:
+        raise TypeError(f"{name}: need indices as int64, got {winners.dtype}")
+    cells = int(np.prod(sizes))
+    if winners.size and not (winners.min() >= -1 and winners.max() < cells):
+        raise ValueError(f"{name}: need indices in [0, {cells}) for sizes {sizes}")
+
+
+def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
+    pool_name, unpool_name, pick_name = f"max_pool{rank}d", f"max_unpool{rank}d", f"max_pick{rank}d"
+
+    @op(name=pool_name)
+    def pool(x: Array, *, axes: Axes) -> Any:
+        """(y, winners): the largest value of each window, and where it stood; the first one wins a tie, NaN wins all"""
+        _check(pool_name, x, tuple(a.size for a in axes))
+        planes, outs = _planes(x), tuple(a.out for a in axes)
+        height, width = plane(axes)
+        y = allocate((planes.shape[0], height[5], width[5]), x.dtype)
+        winners = allocate(y.shape, np.int64)
+        work = y.size * height[1] * width[1]
+        kernels.max_pool_forward(parts(planes.shape[0], work), planes.shape[0], planes, height, width, y, winners)
+        y, winners = y.reshape(*x.shape[:2], *outs), winners.reshape(*x.shape[:2], *outs)
+        return (y, winners), (winners, x.shape[2:])
+
+    @pool.vjp
+    def pool_vjp(dys: tuple[Array, ...], winners: Array, sizes: tuple[int, ...]) -> Any:
+        return unpool(dys[0], winners, sizes=sizes)
+
+    @op(name=unpool_name)
+    def unpool(dy: Array, winners: Array, *, sizes: tuple[int, ...]) -> Any:
+        """Zeros of `sizes` with each dy added where its winner stood; nothing where the winner is -1"""
+        one_float_dtype(unpool_name, dy)
+        if dy.ndim != rank + 2 or winners.shape != dy.shape:
+            raise ValueError(f"{unpool_name}: need values and indices of one shape, got {dy.shape} and {winners.shape}")
+        check_winners(unpool_name, winners, sizes)
+        dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
+        flat = _flat(dx)
+        kernels.max_pool_backward(parts(len(flat), dx.size), len(flat), _flat(dy), _flat(winners), flat)
+        return dx, (winners,)
+
+    @unpool.vjp
+    def unpool_vjp(dy: Array, winners: Array) -> Any:
+        return pick(dy, winners), None
+
+    @op(name=pick_name)
+    def pick(x: Array, winners: Array) -> Any:
+        """The values of x where the winners stood; 0 where the winner is -1: the transpose of unpooling"""
+        one_float_dtype(pick_name, x)
+        if x.ndim != rank + 2 or winners.ndim != x.ndim or winners.shape[:2] != x.shape[:2]:
+            raise ValueError(f"{pick_name}: need input and indices of one N and C, got {x.shape} and {winners.shape}")
+        check_winners(pick_name, winners, x.shape[2:])
+        y = allocate(winners.shape, x.dtype)
+        flat = _flat(y)
+        kernels.pick_winners(parts(len(flat), y.size), len(flat), _flat(x), _flat(winners), flat)
+        return y, (winners, x.shape[2:])
+
+    @pick.vjp
+    def pick_vjp(dy: Array, winners: Array, sizes: tuple[int, ...]) -> Any:
+        return unpool(dy, winners, sizes=sizes), None
+
+    return pool, unpool, pick
+
+
+def _average_family(rank: int) -> tuple[Op[Any], Op[Any]]:
+    pool_name, transpose_name = f"avg_pool{rank}d", f"avg_pool_transpose{rank}d"
+
+    @op(name=pool_name)
+    def pool(x: Array, *, spans: Spans) -> Any:
+        """The sum of each window's cells, divided by its count"""
+        _check(pool_name, x, tuple(s.size for s in spans))
+        planes, tables = _planes(x), _tables(spans, x.dtype)
+        y = allocate((len(planes), tables[0].size, tables[3].size), x.dtype)
+        kernels.average_pool_forward(parts(len(planes), x.size), len(planes), planes, *tables, y)
+        return y.reshape(*x.shape[:2], *(len(s.starts) for s in spans)), (spans,)
+
+    @pool.vjp
+    def pool_vjp(dy: Array, spans: Spans) -> Any:
+        return transpose(dy, spans=spans)
+
+    @op(name=transpose_name)
+    def transpose(dy: Array, *, spans: Spans) -> Any:
+        """Each dy shared out evenly over its window: the transpose of average pooling"""
+        _check(transpose_name, dy, tuple(len(s.starts) for s in spans))
+        dx = allocate((*dy.shape[:2], *(s.size for s in spans)), dy.dtype)
+        planes = _planes(dx)
+        tables = _tables(spans, dy.dtype)
+        kernels.average_pool_backward(parts(len(planes), dx.size), len(planes), _planes(dy), *tables, planes)
+        return dx, (spans,)
+
+    @transpose.vjp
+    def transpose_vjp(dy: Array, spans: Spans) -> Any:
+        return pool(dy, spans=spans)
+
+    return pool, transpose
+
+
+max_pool1d, max_unpool1d, max_pick1d = _max_family(1)
+max_pool2d, max_unpool2d, max_pick2d = _max_family(2)
+avg_pool1d, avg_pool_transpose1d = _average_family(1)
+avg_pool2d, avg_pool_transpose2d = _average_family(2)
+MAX_POOL = {1: max_pool1d, 2: max_pool2d}
+MAX_UNPOOL = {1: max_unpool1d, 2: max_unpool2d}
+AVG_POOL = {1: avg_pool1d, 2: avg_pool2d}
