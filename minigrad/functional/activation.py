@@ -1,0 +1,91 @@
+"""The nonlinear functions between layers, and dropout."""
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops, random
+from minigrad.op import Array
+
+
+def relu(input: Array) -> Any:
+    """max(x, 0), elementwise; its derivative at 0 is 0."""
+    return ops.relu(input)
+
+
+def leaky_relu(input: Array, negative_slope: float = 0.01) -> Any:
+    """x where positive, else negative_slope x. Source: Maas, Hannun and Ng, "Rectifier nonlinearities", 2013."""
+    return ops.leaky_relu(input, negative_slope=negative_slope)
+
+
+def elu(input: Array, alpha: float = 1.0) -> Any:
+    """x where positive, else alpha (e^x - 1). Source: Clevert, Unterthiner and Hochreiter, 2015."""
+    return ops.elu(input, alpha=alpha)
+
+
+def gelu(input: Array, approximate: str = "none") -> Any:
+    """x Phi(x) with the normal distribution's Phi, or its approximation by 'tanh'.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: need approximate 'none' or 'tanh', got {approximate!r}")
+    return ops.gelu(input) if approximate == "none" else ops.gelu_by_tanh(input)
+
+
+def silu(input: Array) -> Any:
+    """x / (1 + e^-x), elementwise."""
+    return ops.silu(input)
+
+
+def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold."""
+    return ops.softplus(input, beta=beta, threshold=threshold)
+
+
+def tanh(input: Array) -> Any:
+    """(e^x - e^-x) / (e^x + e^-x), elementwise."""
+    return ops.tanh(input)
+
+
+def sigmoid(input: Array) -> Any:
+    """1 / (1 + e^-x), elementwise."""
+    return ops.sigmoid(input)
+
+
+def softmax(input: Array, dim: int) -> Any:
+    """e^x / sum(e^x) along one dimension."""
+    return ops.softmax(input, dim=dim)
+
+
+def log_softmax(input: Array, dim: int) -> Any:
+    """x - log(sum(e^x)) along one dimension, without overflow."""
+    return ops.log_softmax(input, dim=dim)
+
+
+def _dropout(name: str, input: Array, shape: tuple[int, ...], p: float, training: bool) -> Any:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: need 0 <= p <= 1, got {p}")
+    if not training or p == 0:
+        return input
+    kept = random.generator().random(shape, dtype=np.float32) >= p
+    scale = 0.0 if p == 1 else 1.0 / (1.0 - p)
+    return input * np.where(kept, scale, 0.0).astype(input.dtype)
+
+
+def dropout(input: Array, p: float = 0.5, training: bool = True) -> Any:
+    """Zero each value with probability p and divide the others by 1 - p; nothing when not training.
+
+    Source: Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+    return _dropout("dropout", input, tuple(input.shape), p, training)
+
+
+def dropout2d(input: Array, p: float = 0.5, training: bool = True) -> Any:
+    """Zero each channel of each sample with probability p and divide the others by 1 - p.
+
+    Shapes: input (N, C, ...). Source: Tompson and others, "Efficient object localization", 2015.
+    """
+    if len(input.shape) < 2:
+        raise ValueError(f"dropout2d: need input (N, C, ...), got {tuple(input.shape)}")
+    return _dropout("dropout2d", input, (*input.shape[:2], *(1,) * (len(input.shape) - 2)), p, training)

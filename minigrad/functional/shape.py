@@ -1,0 +1,156 @@
+"""Layers without weights of their own: linear maps of given weights, embeddings, padding, resizing, one-hot codes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.op import Array
+from minigrad.ops.geometry import integer
+from minigrad.tape import Variable
+
+
+def linear(input: Array, weight: Array, bias: Array = None) -> Any:
+    """y[..., k] = bias[k] + sum over c of weight[k, c] x[..., c]. Shapes: input (..., C), weight (K, C), bias (K)."""
+    if not len(input.shape) or len(weight.shape) != 2 or input.shape[-1] != weight.shape[1]:
+        columns = weight.shape[-1] if len(weight.shape) else "C"
+        shapes = f"{tuple(input.shape)} and {tuple(weight.shape)}"
+        raise ValueError(f"linear: need input (..., {columns}) and weight (K, C), got {shapes}")
+    rows = int(np.prod(input.shape[:-1], dtype=np.int64))
+    flat = input if len(input.shape) == 2 else ops.reshape(input, shape=(rows, input.shape[-1]))
+    y = ops.linear(flat, weight) if bias is None else ops.linear(flat, weight, bias)
+    return y if len(input.shape) == 2 else ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
+
+
+def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Any:
+    """The rows of weight that integers choose: y[i] = weight[input[i]]; the row `padding_idx` gets no gradient.
+
+    Shapes: input integers of any shape, weight (V, D); result (*input.shape, D). Raises: ValueError outside [0, V).
+    """
+    numbers = np.asarray(input._array if isinstance(input, Variable) else input)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"embedding: need integers, got {numbers.dtype}")
+    if len(weight.shape) != 2:
+        raise ValueError(f"embedding: need weight (V, D), got {tuple(weight.shape)}")
+    rows = weight.shape[0]
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < rows):
+        raise ValueError(f"embedding: need numbers in [0, {rows}), got {numbers.min()} to {numbers.max()}")
+    y = ops.getitem(weight, index=numbers.astype(np.int64))
+    if padding_idx is None:
+        return y
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"embedding: need padding_idx in [{-rows}, {rows}), got {padding_idx}")
+    constant = y.detach() if isinstance(y, Variable) else y  # type: ignore[attr-defined]
+    return ops.where((numbers == padding_idx % rows)[..., None], constant, y)
+
+
+def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
+    """Values added around a tensor: pairs (before, after) for the last dimension first, as in PyTorch.
+
+    Modes: 'constant' (with `value`; negative widths cut off), 'reflect', 'replicate', 'circular'.
+    Raises: ValueError for widths that do not fit.
+    """
+    widths = tuple(int(w) for w in pad)
+    ndim = len(input.shape)
+    if len(widths) % 2 or len(widths) > 2 * ndim:
+        raise ValueError(f"pad: need pairs of widths, for at most {ndim} dimensions, got {widths}")
+    pairs = [(0, 0)] * (ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2], strict=True))[::-1]
+    if mode == "constant":
+        return ops.pad(input, widths=tuple(pairs), value=value)
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ValueError(f"pad: need mode 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
+    y = input
+    for dim, (before, after) in enumerate(pairs):
+        if (before, after) != (0, 0):
+            y = y[(*(slice(None),) * dim, _around(mode, input.shape[dim], before, after))]
+    return y
+
+
+def _around(mode: str, size: int, before: int, after: int) -> np.ndarray:
+    """Which cells a padded axis shows."""
+    most = {"reflect": size - 1, "circular": size, "replicate": max(before, after) if size else 0}[mode]
+    if min(before, after) < 0 or max(before, after) > most:
+        raise ValueError(f"pad: mode {mode!r} takes widths from 0 to {most} for size {size}, got {(before, after)}")
+    places = np.arange(-before, size + after)
+    if mode == "replicate":
+        return np.clip(places, 0, size - 1)
+    if mode == "circular":
+        return places % size
+    return (size - 1) - np.abs((size - 1) - np.abs(places))
+
+
+def one_hot(tensor: Array, num_classes: int = -1) -> Any:
+    """1 at each integer's place, 0 elsewhere: (...) to (..., num_classes); -1 means as many as the largest needs."""
+    numbers = np.asarray(tensor._array if isinstance(tensor, Variable) else tensor)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: need integers, got {numbers.dtype}")
+    if num_classes == -1:
+        if not numbers.size:
+            raise ValueError("one_hot: need num_classes where there are no numbers")
+        num_classes = int(numbers.max()) + 1
+    if num_classes < 1 or (numbers.size and not (numbers.min() >= 0 and numbers.max() < num_classes)):
+        raise ValueError(f"one_hot: need numbers in [0, {num_classes})")
+    codes = (numbers[..., None] == np.arange(num_classes)).astype(np.int64)
+    return tensor.wrap(codes) if isinstance(tensor, Variable) else codes
+
+
+def interpolate(
+    input: Array,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Any:
+    """Resize signals or images: mode 'nearest', 'linear' (N, C, L), 'bilinear' (N, C, H, W), or 'area' (means).
+
+    A result's cell i lies at (i + 0.5) / scale - 0.5 of the input, or with `align_corners` at i (H - 1) / (OH - 1).
+    Shapes: input (N, C, L) or (N, C, H, W); give `size`, or `scale_factor` for floor(H scale).
+    Raises: ValueError for other modes, ranks or sizes.
+    """
+    rank = len(input.shape) - 2
+    if rank not in (1, 2):
+        raise ValueError(f"interpolate: need input (N, C, L) or (N, C, H, W), got {tuple(input.shape)}")
+    if (size is None) == (scale_factor is None):
+        raise ValueError("interpolate: need either size or scale_factor")
+    if mode not in ("nearest", "area", {1: "linear", 2: "bilinear"}[rank]):
+        raise ValueError(f"interpolate: need mode 'nearest', 'linear' (1-D), 'bilinear' (2-D) or 'area', got {mode!r}")
+    if align_corners and mode in ("nearest", "area"):
+        raise ValueError("interpolate: align_corners goes with 'linear' and 'bilinear'")
+    sizes = tuple(input.shape[2:])
+    given = size if scale_factor is None else scale_factor
+    values = tuple(given) if isinstance(given, Sequence) else (given,) * rank
+    if len(values) != rank:
+        raise ValueError(f"interpolate: need one size or scale_factor, or {rank}, got {given!r}")
+    if scale_factor is None:
+        outs = tuple(integer("interpolate", "size", v, 1) for v in values)
+        scales = tuple(out / s for out, s in zip(outs, sizes, strict=True)) if min(sizes) else (1.0,) * rank
+    else:
+        scales = tuple(float(v) for v in values)  # type: ignore[arg-type]
+        outs = tuple(integer("interpolate", "size", int(s * v), 1) for s, v in zip(sizes, scales, strict=True))
+    if min(sizes) < 1:
+        raise ValueError(f"interpolate: need at least one cell, got {tuple(input.shape)}")
+    if mode == "area":
+        from minigrad.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d
+
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d)[rank - 1](input, outs)
+    y = input
+    for i, (s, out, scale) in enumerate(zip(sizes, outs, scales, strict=True)):
+        before = (slice(None),) * (2 + i)
+        if mode == "nearest":
+            y = y[(*before, np.minimum((np.arange(out) / scale).astype(np.int64), s - 1))]
+        else:
+            low, high, share = _neighbours(s, out, scale, bool(align_corners))
+            share = share.astype(input.dtype).reshape(-1, *(1,) * (rank - 1 - i))
+            y = y[(*before, low)] * (1 - share) + y[(*before, high)] * share
+    return y
+
+
+def _neighbours(size: int, out: int, scale: float, align_corners: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each cell of the result the two of the input beside it, and how far towards the second it lies."""
+    if align_corners:
+        places = np.arange(out) * ((size - 1) / max(out - 1, 1))
+    else:
+        places = np.maximum((np.arange(out) + 0.5) / scale - 0.5, 0.0)
+    low = np.minimum(places.astype(np.int64), size - 1)
+    return low, np.minimum(low + 1, size - 1), np.minimum(places - low, 1.0)

@@ -1,0 +1,269 @@
+"""The operators and mathematical methods of tensors: each hands on to the op of its name."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from minigrad import ops
+from minigrad.ops.dims import Dims
+from minigrad.tape import Variable
+
+if TYPE_CHECKING:
+    from minigrad.tensor import Tensor
+
+
+def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes or dimensions given one by one, or as one sequence."""
+    if len(given) == 1 and isinstance(given[0], Sequence):
+        given = tuple(given[0])
+    return tuple(int(size) for size in given)
+
+
+class Methods(Variable):
+    """What can be done with tensors; `Tensor` adds what they are."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.add(self, other))
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.add(other, self))
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.subtract(self, other))
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.subtract(other, self))
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.multiply(self, other))
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.multiply(other, self))
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.divide(self, other))
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.divide(other, self))
+
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.floor_divide(self, other))
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.floor_divide(other, self))
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.remainder(self, other))
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.remainder(other, self))
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.power(self, other))
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.power(other, self))
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.matmul(self, other))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.matmul(other, self))
+
+    def __neg__(self) -> "Tensor":
+        return cast("Tensor", ops.negate(self))
+
+    def __pos__(self) -> "Tensor":
+        return cast("Tensor", self)
+
+    def __abs__(self) -> "Tensor":
+        return cast("Tensor", ops.absolute(self))
+
+    def __eq__(self, other: object) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else ops.equal(self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.less(self, other))
+
+    def __le__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.less_equal(self, other))
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.greater(self, other))
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.greater_equal(self, other))
+
+    def __and__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.logical_and(self, other))
+
+    def __or__(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.logical_or(self, other))
+
+    def __invert__(self) -> "Tensor":
+        return cast("Tensor", ops.logical_not(self))
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        return cast("Tensor", ops.getitem(self, index=ops.plain_index(index)))
+
+    # --- elementwise ------------------------------------------------------------------------------------------------
+
+    def abs(self) -> "Tensor":
+        return cast("Tensor", ops.absolute(self))
+
+    def sqrt(self) -> "Tensor":
+        return cast("Tensor", ops.sqrt(self))
+
+    def exp(self) -> "Tensor":
+        return cast("Tensor", ops.exp(self))
+
+    def log(self) -> "Tensor":
+        return cast("Tensor", ops.log(self))
+
+    def sin(self) -> "Tensor":
+        return cast("Tensor", ops.sin(self))
+
+    def cos(self) -> "Tensor":
+        return cast("Tensor", ops.cos(self))
+
+    def tan(self) -> "Tensor":
+        return cast("Tensor", ops.tan(self))
+
+    def asin(self) -> "Tensor":
+        return cast("Tensor", ops.asin(self))
+
+    def acos(self) -> "Tensor":
+        return cast("Tensor", ops.acos(self))
+
+    def atan(self) -> "Tensor":
+        return cast("Tensor", ops.atan(self))
+
+    def sinh(self) -> "Tensor":
+        return cast("Tensor", ops.sinh(self))
+
+    def cosh(self) -> "Tensor":
+        return cast("Tensor", ops.cosh(self))
+
+    def tanh(self) -> "Tensor":
+        return cast("Tensor", ops.tanh(self))
+
+    def sign(self) -> "Tensor":
+        return cast("Tensor", ops.sign(self))
+
+    def floor(self) -> "Tensor":
+        return cast("Tensor", ops.floor(self))
+
+    def ceil(self) -> "Tensor":
+        return cast("Tensor", ops.ceil(self))
+
+    def round(self) -> "Tensor":
+        return cast("Tensor", ops.round(self))
+
+    def relu(self) -> "Tensor":
+        return cast("Tensor", ops.relu(self))
+
+    def sigmoid(self) -> "Tensor":
+        return cast("Tensor", ops.sigmoid(self))
+
+    def isnan(self) -> "Tensor":
+        return cast("Tensor", ops.isnan(self))
+
+    def isfinite(self) -> "Tensor":
+        return cast("Tensor", ops.isfinite(self))
+
+    def pow(self, exponent: Any) -> "Tensor":
+        return cast("Tensor", ops.power(self, exponent))
+
+    def clip(self, min: Any = None, max: Any = None) -> "Tensor":
+        numbers = (int, float, type(None))
+        if isinstance(min, numbers) and isinstance(max, numbers):
+            return cast("Tensor", ops.clip(self, min=min, max=max))
+        clipped = self if min is None else ops.maximum(self, min)
+        return cast("Tensor", clipped if max is None else ops.minimum(clipped, max))
+
+    clamp = clip
+
+    # --- reductions -------------------------------------------------------------------------------------------------
+
+    def sum(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.sum(self, dim=dim, keepdim=keepdim))
+
+    def mean(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.mean(self, dim, keepdim))
+
+    def var(self, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.var(self, dim, correction, keepdim))
+
+    def std(self, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.std(self, dim, correction, keepdim))
+
+    def prod(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.prod(self, dim, keepdim))
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        return ops.max(self, dim, keepdim)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        return ops.min(self, dim, keepdim)
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.argmax(self, dim=dim, keepdim=keepdim))
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.argmin(self, dim=dim, keepdim=keepdim))
+
+    def cumsum(self, dim: int) -> "Tensor":
+        return cast("Tensor", ops.cumsum(self, dim=dim))
+
+    def logsumexp(self, dim: Dims, keepdim: bool = False) -> "Tensor":
+        return cast("Tensor", ops.logsumexp(self, dim, keepdim))
+
+    def softmax(self, dim: int) -> "Tensor":
+        return cast("Tensor", ops.softmax(self, dim=dim))
+
+    def log_softmax(self, dim: int) -> "Tensor":
+        return cast("Tensor", ops.log_softmax(self, dim=dim))
+
+    # --- shape ------------------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        return cast("Tensor", ops.reshape(self, shape=_sizes(shape)))
+
+    view = reshape
+
+    def permute(self, *dims: Any) -> "Tensor":
+        return cast("Tensor", ops.permute(self, dims=_sizes(dims)))
+
+    def transpose(self, dim0: int, dim1: int) -> "Tensor":
+        return cast("Tensor", ops.transpose(self, dim0, dim1))
+
+    def squeeze(self, dim: Dims = None) -> "Tensor":
+        return cast("Tensor", ops.squeeze(self, dim))
+
+    def unsqueeze(self, dim: int) -> "Tensor":
+        return cast("Tensor", ops.unsqueeze(self, dim))
+
+    def expand(self, *shape: Any) -> "Tensor":
+        return cast("Tensor", ops.expand(self, shape=_sizes(shape)))
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
+        return cast("Tensor", ops.flatten(self, start_dim, end_dim))
+
+    def flip(self, *dims: Any) -> "Tensor":
+        return cast("Tensor", ops.flip(self, dims=_sizes(dims)))
+
+    def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> "Tensor":
+        return cast("Tensor", ops.roll(self, shifts=shifts, dims=dims))
+
+    def split(self, split_size_or_sections: int | Sequence[int], dim: int = 0) -> "tuple[Tensor, ...]":
+        return ops.split(self, split_size_or_sections, dim)
+
+    def matmul(self, other: Any) -> "Tensor":
+        return cast("Tensor", ops.matmul(self, other))
