@@ -1,0 +1,66 @@
+"""Batches in an order that depends on the seed and the number of the epoch, and on nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigrad.data.sampling import Indices, permutation, whole
+from minigrad.data.sets import Split
+
+
+class Batches:
+    """The samples of a split, or of a tuple of arrays, in batches: `for images, labels in Batches(split, 64)`.
+
+    Each `for` is one epoch, in which every sample comes once; the last batch may be smaller unless `drop_last`.
+    Shuffled epochs differ, and are the same again for the same `seed`; `set_epoch` says which one comes next.
+    Shapes: arrays (N, ...) -> arrays (batch_size, ...): copies, contiguous and in native byte order.
+    Raises: TypeError, ValueError for arrays of different lengths, a batch size below 1, a negative seed.
+    """
+
+    def __init__(
+        self,
+        data: Split | tuple[NDArray[Any], ...] | list[NDArray[Any]],
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ):
+        if not isinstance(data, Split | tuple | list):
+            raise TypeError(f"Batches: need a Split or a tuple of arrays, got {type(data).__name__}")
+        self.arrays = (data.images, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
+        shapes = [array.shape for array in self.arrays]
+        if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
+            raise ValueError(f"Batches: need one array or more, all of N samples, got shapes {shapes}")
+        self.batch_size = whole("Batches: batch_size", batch_size, least=1)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.seed = whole("Batches: seed", seed, least=0)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        samples = len(self.arrays[0])
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+        # Not itself a generator, whose body would wait for the first batch: two iterators are two epochs.
+        order = self.order(self.epoch)
+        self.epoch += 1
+        return self._walk(order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next `for` be that epoch; a run that is resumed then goes on as it would have."""
+        self.epoch = whole("Batches: epoch", epoch, least=0)
+
+    def order(self, epoch: int) -> Indices:
+        """The samples' indices in the order in which that epoch takes them."""
+        epoch, samples = whole("Batches: epoch", epoch, least=0), len(self.arrays[0])
+        return permutation(samples, self.seed, epoch) if self.shuffle else np.arange(samples)
+
+    def _walk(self, order: Indices) -> Iterator[tuple[NDArray[Any], ...]]:
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            batch = order[start : start + self.batch_size]
+            yield tuple(
+                np.ascontiguousarray(array[batch], dtype=array.dtype.newbyteorder("=")) for array in self.arrays
+            )

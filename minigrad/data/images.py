@@ -1,0 +1,66 @@
+"""Images as arrays (N, C, H, W) with pixels in [0, 1]: conversion and enlarging."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minigrad.data.sampling import whole
+
+Images = NDArray[np.floating[Any]]
+
+
+def to_images(images: ArrayLike) -> Images:
+    """Images (N, H, W) or (N, C, H, W) as (N, C, H, W): bytes become float32 in [0, 1], floats keep their scale."""
+    pixels: NDArray[Any] = np.asarray(images)
+    if pixels.ndim not in (3, 4) or 0 in pixels.shape[1:]:
+        raise ValueError(f"arrays: need images (N, H, W) or (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.dtype == np.uint8:
+        scaled: Images = np.divide(pixels, np.float32(255), dtype=np.float32)
+        return scaled
+    native = pixels.dtype.newbyteorder("=")
+    if native not in (np.float32, np.float64):
+        raise TypeError(f"arrays: need images of uint8 (0 to 255), float32 or float64, got {pixels.dtype}")
+    if not np.isfinite(pixels).all():
+        raise ValueError("arrays: need finite pixels, got NaN or infinity")
+    return pixels.astype(native, copy=False)
+
+
+def resize(images: ArrayLike, size: int | tuple[int, int]) -> Images:
+    """Bilinear enlarging (or shrinking, without a filter) to `size`: an int, or (height, width).
+
+    y = R x C^T: two matrices whose rows hold the two weights of an output row or column, centre i at
+    (i + 1/2) H / OH - 1/2; as PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
+    Shapes: (N, C, H, W) -> (N, C, OH, OW), float32 or float64 kept.
+    Units: those of the pixels, which must be finite.
+    Raises: TypeError, ValueError for other dtypes, shapes and sizes.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise ValueError(f"resize: need images (N, C, H, W) with C, H, W >= 1, got {images.shape}")
+    native = images.dtype.newbyteorder("=")
+    if native not in (np.float32, np.float64):
+        raise TypeError(f"resize: need images of float32 or float64, got {images.dtype}")
+    pair = size if isinstance(size, tuple) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"resize: need an int or (height, width), got {size!r}")
+    rows, columns = (
+        _bilinear(n, whole("resize: size", out, least=1)).astype(native)
+        for n, out in zip(images.shape[2:], pair, strict=True)
+    )
+    resized: Images = rows @ images @ columns.T
+    return resized
+
+
+def _bilinear(n: int, out: int) -> NDArray[np.float64]:
+    """Matrix (out, n) whose rows are the weights of the pixels around each output's centre."""
+    centre = np.maximum((np.arange(out) + 0.5) * n / out - 0.5, 0)
+    below = centre.astype(np.intp)
+    weight = centre - below
+    matrix = np.zeros((out, n))
+    matrix[np.arange(out), below] = 1 - weight
+    # At the last pixel both neighbours are the same one, and their weights add up.
+    matrix[np.arange(out), np.minimum(below + 1, n - 1)] += weight
+    return matrix
