@@ -1,0 +1,153 @@
+"""Slow and obvious: what kernels compute, as loops one can check by eye. Nothing here is shared with minigrad.
+
+An axis is (size, window, stride, before, dilation, out); cell f of window o lies at o * stride - before + f * dilation.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def cells(axes, windows):
+    """The window offsets and input cell of one window, for those of its cells that lie in the input."""
+    for offsets in itertools.product(*(range(a[1]) for a in axes)):
+        place = tuple(o * a[2] - a[3] + f * a[4] for o, f, a in zip(windows, offsets, axes, strict=True))
+        if all(0 <= p < a[0] for p, a in zip(place, axes, strict=True)):
+            yield offsets, place
+
+
+def windows(axes):
+    return itertools.product(*(range(a[5]) for a in axes))
+
+
+def output_size(size, window, stride, before, after, dilation, ceil_mode=False):
+    """Count the windows that fit, one by one."""
+    count = 0
+    while True:
+        first = count * stride - before
+        last = first + (window - 1) * dilation
+        fits = last < size + after
+        overhangs = ceil_mode and first < size and first - stride + (window - 1) * dilation < size + after - 1
+        if not fits and not (overhangs and count > 0):
+            return count
+        count += 1
+
+
+def conv(x, w, b=None, *, axes, groups=1):
+    samples, filters, per_group = x.shape[0], w.shape[0], w.shape[1]
+    y = np.zeros((samples, filters, *(a[5] for a in axes)), x.dtype)
+    for n, k in np.ndindex(samples, filters):
+        first = k // (filters // groups) * per_group
+        for place in windows(axes):
+            total = 0.0 if b is None else float(b[k])
+            for c in range(per_group):
+                for f, cell in cells(axes, place):
+                    total += float(w[(k, c, *f)]) * float(x[(n, first + c, *cell)])
+            y[(n, k, *place)] = total
+    return y
+
+
+def conv_transpose(dy, w, *, axes, groups=1):
+    samples, filters, per_group = dy.shape[0], w.shape[0], w.shape[1]
+    dx = np.zeros((samples, per_group * groups, *(a[0] for a in axes)))
+    for n, k in np.ndindex(samples, filters):
+        first = k // (filters // groups) * per_group
+        for place in windows(axes):
+            for c in range(per_group):
+                for f, cell in cells(axes, place):
+                    dx[(n, first + c, *cell)] += float(w[(k, c, *f)]) * float(dy[(n, k, *place)])
+    return dx.astype(dy.dtype)
+
+
+def conv_weight_gradient(dy, x, *, axes, groups=1):
+    filters, per_group = dy.shape[1], x.shape[1] // groups
+    dw = np.zeros((filters, per_group, *(a[1] for a in axes)))
+    for n, k in np.ndindex(*dy.shape[:2]):
+        first = k // (filters // groups) * per_group
+        for place in windows(axes):
+            for c in range(per_group):
+                for f, cell in cells(axes, place):
+                    dw[(k, c, *f)] += float(dy[(n, k, *place)]) * float(x[(n, first + c, *cell)])
+    return dw.astype(dy.dtype)
+
+
+def convolve(x, w, *, axes):
+    return conv(x, w[(slice(None), slice(None), *(slice(None, None, -1),) * len(axes))], axes=axes)
+
+
+def local(x, w, *, axes):
+    y = np.zeros((x.shape[0], w.shape[len(axes)], *(a[5] for a in axes)), x.dtype)
+    for n, k in np.ndindex(*y.shape[:2]):
+        for place in windows(axes):
+            pairs = itertools.product(range(x.shape[1]), cells(axes, place))
+            y[(n, k, *place)] = sum(float(w[(*place, k, c, *f)]) * float(x[(n, c, *cell)]) for c, (f, cell) in pairs)
+    return y
+
+
+def local_input_gradient(dy, w, *, axes):
+    rank = len(axes)
+    dx = np.zeros((dy.shape[0], w.shape[rank + 1], *(a[0] for a in axes)))
+    for n, k in np.ndindex(*dy.shape[:2]):
+        for place in windows(axes):
+            for c, (f, cell) in itertools.product(range(dx.shape[1]), cells(axes, place)):
+                dx[(n, c, *cell)] += float(w[(*place, k, c, *f)]) * float(dy[(n, k, *place)])
+    return dx.astype(dy.dtype)
+
+
+def local_weight_gradient(dy, x, *, axes):
+    dw = np.zeros((*(a[5] for a in axes), dy.shape[1], x.shape[1], *(a[1] for a in axes)))
+    for n, k in np.ndindex(*dy.shape[:2]):
+        for place in windows(axes):
+            for c, (f, cell) in itertools.product(range(x.shape[1]), cells(axes, place)):
+                dw[(*place, k, c, *f)] += float(dy[(n, k, *place)]) * float(x[(n, c, *cell)])
+    return dw.astype(dy.dtype)
+
+
+def max_pool(x, *, axes):
+    """(y, winners): the first of the largest, a NaN before any number; -1 where a window sees nothing."""
+    shape = (*x.shape[:2], *(a[5] for a in axes))
+    y, winners = np.full(shape, -np.inf, x.dtype), np.full(shape, -1)
+    sizes = tuple(a[0] for a in axes)
+    for n, c in np.ndindex(*x.shape[:2]):
+        for place in windows(axes):
+            seen = [(x[(n, c, *cell)], int(np.ravel_multi_index(cell, sizes))) for _, cell in cells(axes, place)]
+            if not seen:
+                continue
+            nans = [s for s in seen if math.isnan(s[0])]
+            y[(n, c, *place)], winners[(n, c, *place)] = nans[0] if nans else max(seen, key=lambda s: (s[0], -s[1]))
+    return y, winners
+
+
+def max_unpool(dy, winners, *, sizes):
+    dx = np.zeros((*dy.shape[:2], int(np.prod(sizes))), dy.dtype)
+    for index in np.ndindex(*dy.shape):
+        if winners[index] >= 0:
+            dx[(*index[:2], winners[index])] += dy[index]
+    return dx.reshape(*dy.shape[:2], *sizes)
+
+
+def max_pick(x, winners):
+    flat = x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
+    y = np.zeros(winners.shape, x.dtype)
+    for index in np.ndindex(*winners.shape):
+        if winners[index] >= 0:
+            y[index] = flat[(*index[:2], winners[index])]
+    return y
+
+
+def avg_pool(x, *, spans):
+    """Means of x over [start, stop) of every axis, divided by the product of the counts."""
+    y = np.zeros((*x.shape[:2], *(len(s[1]) for s in spans)), x.dtype)
+    for index in np.ndindex(*y.shape):
+        region = tuple(slice(s[1][o], s[2][o]) for o, s in zip(index[2:], spans, strict=True))
+        y[index] = x[(*index[:2], *region)].sum() / math.prod(s[3][o] for o, s in zip(index[2:], spans, strict=True))
+    return y
+
+
+def avg_pool_transpose(dy, *, spans):
+    dx = np.zeros((*dy.shape[:2], *(s[0] for s in spans)), dy.dtype)
+    for index in np.ndindex(*dy.shape):
+        region = tuple(slice(s[1][o], s[2][o]) for o, s in zip(index[2:], spans, strict=True))
+        dx[(*index[:2], *region)] += dy[index] / math.prod(s[3][o] for o, s in zip(index[2:], spans, strict=True))
+    return dx
