@@ -1,13 +1,9 @@
 """minigrad: a tape-based reverse-mode autograd engine on NumPy arrays, with convolutions as pairs of Numba kernels."""
 
-try:
-    import minigrad.kernels
-except ModuleNotFoundError as error:
-    if error.name != "minigrad.kernels":
-        raise
-    raise ModuleNotFoundError(
-        "minigrad is not installed: run `python -m pip install -e .` in its checkout", name="minigrad.kernels"
-    ) from None
+import importlib.util
+
+if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
+    raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
 
 from minigrad import data, functional, nn, optim
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
@@ -15,15 +11,137 @@ from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
 from minigrad.op import OPS, Op, constant, op
 from minigrad.ops import (
-    absolute, acos, acosh, asin, asinh, atan, atanh, ceil, clip, concatenate, cos, cosh, einsum, equal, erf, exp, expm1,
-    floor, greater, greater_equal, isfinite, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or,
-    matmul, maximum, minimum, not_equal, power, round, sign, sin, sinh, split, sqrt, stack, tan, tanh, where,
-)  # fmt: skip
+    absolute,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    ceil,
+    clip,
+    concatenate,
+    cos,
+    cosh,
+    einsum,
+    equal,
+    erf,
+    exp,
+    expm1,
+    floor,
+    greater,
+    greater_equal,
+    isfinite,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    logical_and,
+    logical_not,
+    logical_or,
+    matmul,
+    maximum,
+    minimum,
+    not_equal,
+    power,
+    round,
+    sign,
+    sin,
+    sinh,
+    split,
+    sqrt,
+    stack,
+    tan,
+    tanh,
+    where,
+)
 from minigrad.random import manual_seed
 from minigrad.serialize import load, save
 from minigrad.tape import (
-    detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled,
-)  # fmt: skip
+    detect_anomaly,
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "OPS",
+    "GradcheckError",
+    "Op",
+    "Tensor",
+    "absolute",
+    "acos",
+    "acosh",
+    "as_tensor",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "ceil",
+    "clip",
+    "concatenate",
+    "constant",
+    "cos",
+    "cosh",
+    "data",
+    "detect_anomaly",
+    "einsum",
+    "enable_grad",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "from_dlpack",
+    "functional",
+    "get_num_threads",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "greater",
+    "greater_equal",
+    "hessian",
+    "is_grad_enabled",
+    "isfinite",
+    "isnan",
+    "jacobian",
+    "jvp",
+    "less",
+    "less_equal",
+    "load",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "manual_seed",
+    "matmul",
+    "maximum",
+    "minimum",
+    "nn",
+    "no_grad",
+    "not_equal",
+    "op",
+    "optim",
+    "power",
+    "round",
+    "save",
+    "set_grad_enabled",
+    "set_num_threads",
+    "sign",
+    "sin",
+    "sinh",
+    "split",
+    "sqrt",
+    "stack",
+    "tan",
+    "tanh",
+    "tensor",
+    "vjp",
+    "where",
+]

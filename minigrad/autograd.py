@@ -23,6 +23,14 @@ def _like(given: Any, values: Sequence[Any]) -> Any:
     return tuple(values) if isinstance(given, (tuple, list)) else values[0]
 
 
+def _one_each(name: str, what: str, given: Any, values: Sequence[Any], kind: str) -> tuple[Any, ...]:
+    """What was given for each of the values, or None for each."""
+    found = (None,) * len(values) if given is None else _several(given)
+    if len(found) != len(values):
+        raise ValueError(f"{name}: need a {what} for each of {len(values)} {kind}, got {len(found)}")
+    return found
+
+
 def grad(
     outputs: Tensors,
     inputs: Tensors,
@@ -34,14 +42,12 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the sum of <output, grad_output> by each input, leaving every `.grad` alone.
 
-    `grad_outputs` may be left out for outputs with one value (then it is 1). Only what lies between inputs and outputs is
-    computed. With `create_graph` the result can be differentiated again. An input that no output depends on is an error,
-    or None with `allow_unused`.
+    `grad_outputs` may be left out for outputs with one value (then it is 1). Only what lies between inputs and outputs
+    is computed. With `create_graph` the result can be differentiated again. An input that no output depends on is an
+    error, or None with `allow_unused`.
     """
     ys, xs = _several(outputs), _several(inputs)
-    given = (None,) * len(ys) if grad_outputs is None else _several(grad_outputs)
-    if len(given) != len(ys):
-        raise ValueError(f"grad: need a grad_output for each of {len(ys)} outputs, got {len(given)}")
+    given = _one_each("grad", "grad_output", grad_outputs, ys, "outputs")
     for what, values in (("outputs", ys), ("inputs", xs)):
         for value in values:
             if not isinstance(value, Tensor):
@@ -53,7 +59,9 @@ def grad(
     found = tape.walk(ys, roots, xs, retain_graph=retain, create_graph=create_graph)
     if not allow_unused and any(dx is None for dx in found):
         missing = [i for i, dx in enumerate(found) if dx is None]
-        raise RuntimeError(f"grad: no output depends on the inputs numbered {missing}; allow_unused=True gives None there")
+        raise RuntimeError(
+            f"grad: no output depends on the inputs numbered {missing}; allow_unused=True gives None there"
+        )
     return tuple(dx if dx is None or isinstance(dx, Tensor) else Tensor.wrap(np.array(dx)) for dx in found)
 
 
@@ -96,7 +104,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     with tape.enable_grad():
         xs = _leaves(inputs, create_graph)
         ys = _outputs(func, xs)
-        vs = (None,) * len(_several(ys)) if v is None else _several(v)
+        vs = _one_each("vjp", "v", v, _several(ys), "outputs")
         found = _pull(_several(ys), xs, vs, create_graph)
     return _detached(ys, create_graph), _detached(_like(inputs, found), create_graph)
 
@@ -113,7 +121,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         ys = _outputs(func, xs)
         us = [Tensor.wrap(np.zeros(y.shape, y.dtype)).requires_grad_() for y in _several(ys)]
         pulled = _pull(_several(ys), xs, us, create_graph=True)
-        vs = (None,) * len(xs) if v is None else _several(v)
+        vs = _one_each("jvp", "v", v, xs, "inputs")
         found = _pull(pulled, us, [_direction(x, d) for x, d in zip(xs, vs, strict=True)], create_graph)
     return _detached(ys, create_graph), _detached(_like(ys, found), create_graph)
 

@@ -64,15 +64,18 @@ def result_dtype(operands: Sequence[Any]) -> DType:
 
 def promote(operands: list[Any]) -> list[Any]:
     """The operands as arrays of one dtype; booleans and None stay, and so do numbers beside an array that decides."""
-    dtypes = {operand.dtype for operand in operands if isinstance(operand, np.ndarray)}
-    if len(dtypes) == 1 and next(iter(dtypes)).kind == "f":
+    dtypes = [operand.dtype for operand in operands if isinstance(operand, np.ndarray)]
+    is_mixed = dtypes.count(dtypes[0]) < len(dtypes) if dtypes else False
+    if dtypes and not is_mixed and dtypes[0].kind == "f":  # the usual case, kept fast
+        if len(dtypes) == len(operands):
+            return operands
         return [operand.item() if isinstance(operand, np.generic) else operand for operand in operands]
     dtype = result_dtype(operands)
 
     def promoted(operand: Any) -> Any:
         if not isinstance(operand, np.ndarray):
             return operand if operand is None else np.asarray(operand, dtype)
-        stays = operand.dtype == dtype or (operand.dtype.kind == "b" and len(dtypes) > 1)
+        stays = operand.dtype == dtype or (operand.dtype.kind == "b" and is_mixed)
         return operand if stays else operand.astype(dtype)
 
     return list(map(promoted, operands))

@@ -20,13 +20,13 @@ class Wrong(NamedTuple):
     """One element of a gradient that differs: by which input, where, and what it should be."""
 
     input: str
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     analytic: float
     numerical: float
 
     def __str__(self) -> str:
-        place = f"{self.input}[{', '.join(map(str, self.index))}]" if self.index else self.input
-        return f"{place}: gradient {self.analytic:.9g}, by differences {self.numerical:.9g}"
+        element = f"{self.input}[{', '.join(map(str, self.place))}]" if self.place else self.input
+        return f"{element}: gradient {self.analytic:.9g}, by differences {self.numerical:.9g}"
 
 
 def gradcheck(
@@ -102,7 +102,7 @@ def gradgradcheck(
     Arguments and errors are those of `gradcheck`.
     """
     xs = tuple(as_tensor(x) for x in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))
-    with tape.no_grad():
+    with tape.enable_grad():  # func may itself differentiate
         shapes = [(y.shape, y.dtype) for y in _float_outputs(func(*xs))]
     rng = np.random.default_rng(seed + 1)
     vs = [Tensor(rng.uniform(0.5, 1.5, shape).astype(dtype), requires_grad=True) for shape, dtype in shapes]
@@ -117,9 +117,7 @@ def gradgradcheck(
         found = autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True)
         return tuple(x * 0.0 if dx is None else dx for x, dx in zip(wanted, found, strict=True))
 
-    return gradcheck(
-        gradient, (*xs, *vs), eps=eps, atol=atol, rtol=rtol, seed=seed, raise_exception=raise_exception
-    )
+    return gradcheck(gradient, (*xs, *vs), eps=eps, atol=atol, rtol=rtol, seed=seed, raise_exception=raise_exception)
 
 
 def _leaf(x: Tensor, requires_grad: bool) -> Tensor:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from minigrad import ops
+from minigrad.dtypes import check_dtype
 from minigrad.ops.dims import Dims
 from minigrad.tape import Variable
 
@@ -16,6 +19,15 @@ def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
     if len(given) == 1 and isinstance(given[0], Sequence):
         given = tuple(given[0])
     return tuple(int(size) for size in given)
+
+
+def _booleans(*operands: Any) -> tuple[Any, ...]:
+    """The operands of &, | and ~, booleans only: on integers PyTorch's work on bits, which would be another result."""
+    for operand in operands:
+        dtype = operand._array.dtype if isinstance(operand, Variable) else np.asarray(operand).dtype
+        if dtype.kind != "b":
+            raise TypeError(f"&, | and ~: need booleans, got {dtype}")
+    return operands
 
 
 class Methods(Variable):
@@ -102,16 +114,41 @@ class Methods(Variable):
         return cast("Tensor", ops.greater_equal(self, other))
 
     def __and__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.logical_and(self, other))
+        return cast("Tensor", ops.logical_and(*_booleans(self, other)))
 
     def __or__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.logical_or(self, other))
+        return cast("Tensor", ops.logical_or(*_booleans(self, other)))
+
+    __rand__, __ror__ = __and__, __or__
 
     def __invert__(self) -> "Tensor":
-        return cast("Tensor", ops.logical_not(self))
+        return cast("Tensor", ops.logical_not(*_booleans(self)))
 
     def __getitem__(self, index: Any) -> "Tensor":
         return cast("Tensor", ops.getitem(self, index=ops.plain_index(index)))
+
+    # --- copies and dtypes -------------------------------------------------------------------------------------------
+
+    def clone(self) -> "Tensor":
+        """A copy that gradients flow through."""
+        return cast("Tensor", ops.clone(self))
+
+    def to(self, dtype: Any) -> "Tensor":
+        """This tensor in another dtype; itself if it has that one."""
+        dtype = check_dtype("to", dtype)
+        return cast("Tensor", self) if dtype == self._array.dtype else cast("Tensor", ops.cast(self, dtype=dtype))
+
+    def float(self) -> "Tensor":
+        """This tensor as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> "Tensor":
+        """This tensor as float64."""
+        return self.to(np.float64)
+
+    def long(self) -> "Tensor":
+        """This tensor as int64."""
+        return self.to(np.int64)
 
     # --- elementwise ------------------------------------------------------------------------------------------------
 

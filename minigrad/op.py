@@ -36,7 +36,7 @@ class constant:
 
 
 def normalised(name: str, array: np.ndarray) -> np.ndarray:
-    """The array as kernels expect it: C-contiguous, aligned, native, writable (Numba compiles anew for read-only ones)."""
+    """The array as kernels expect it: C-contiguous, aligned, native, and writable (a part of its type to Numba)."""
     if array.flags.carray and type(array) is np.ndarray and array.dtype in SUPPORTED:
         return array
     return np.array(array, check_dtype(name, array.dtype), order="C")
@@ -47,6 +47,15 @@ def _is_floating(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(map(_is_floating, value))
     return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind == "f"
+
+
+def _exchanged(saved: tuple[Any, ...], old: Any, new: Any) -> tuple[Any, ...]:
+    return tuple(new if value is old else value for value in saved)
+
+
+def _storage_of(y: np.ndarray, tensors: list[Variable]) -> tape.Storage | None:
+    """The storage of the tensor that y is a view of, if it is one."""
+    return next((tensor._storage for tensor in tensors if np.may_share_memory(y, tensor._array)), None)
 
 
 class Op(Generic[P]):
@@ -98,88 +107,89 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **settings: P.kwargs) -> Any:
         inputs: tuple[Any, ...] = args
-        if len(args) < len(self._inputs) or (settings and not settings.keys() <= self._settings):
+        if settings or len(args) < len(self._inputs):
             inputs, settings = self._bind(args, settings)  # type: ignore[assignment]
-        if settings:
-            settings = {key: self._as_setting(key, value) for key, value in settings.items()}  # type: ignore[assignment]
-        tensors = [a for a in inputs if isinstance(a, Variable)]
-        arrays = [self._as_array(i, a) for i, a in enumerate(inputs)]
+        arrays: list[Any] = [
+            value._array if isinstance(value, Variable) and value._array.flags.carray else self._as_array(i, value)
+            for i, value in enumerate(inputs)
+        ]
         if self.broadcasts:
             arrays = promote(arrays)
         result = self.forward(*arrays, **settings)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
             raise TypeError(f"{self.name}: forward must return (output, saved) with a tuple `saved`")
         output, saved = result
+        is_several = isinstance(output, tuple)
+        tensors = [value for value in inputs if isinstance(value, Variable)]
         if not tensors:
-            if isinstance(output, tuple):
-                return tuple(map(np.asarray, output))
-            return np.asarray(output)
-        if isinstance(output, tuple):
-            return tuple(self._wrapped(list(output), saved, inputs, arrays, tensors))
-        return self._wrapped([output], saved, inputs, arrays, tensors)[0]
+            return tuple(map(np.asarray, output)) if is_several else np.asarray(output)
+        outputs = list(output) if is_several else [output]
+        wrapped = self._wrapped(outputs, saved, inputs, arrays, tensors, is_several)
+        return tuple(wrapped) if is_several else wrapped[0]
 
     def _bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Inputs that were given by keyword, or left out because they are optional, put in their places."""
-        try:
-            bound = self._signature.bind(*args, **settings)
-        except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
-        bound.apply_defaults()
-        return bound.args, bound.kwargs
-
-    def _as_setting(self, key: str, value: Any) -> Any:
-        if isinstance(value, Variable):
-            raise TypeError(f"{self.name}: {key} is a setting, need a plain value, got a tensor; inputs go by position")
-        return value.item() if isinstance(value, np.generic) else value
+        if len(args) < len(self._inputs) or not settings.keys() <= self._settings:
+            try:
+                bound = self._signature.bind(*args, **settings)
+            except TypeError as error:
+                raise TypeError(f"{self.name}: {error}") from None
+            bound.apply_defaults()
+            args, settings = bound.args, bound.kwargs
+        for key in [key for key, value in settings.items() if isinstance(value, (Variable, np.generic))]:
+            if isinstance(settings[key], Variable):
+                raise TypeError(f"{self.name}: {key} is a setting, need a plain value, got a tensor")
+            settings[key] = settings[key].item()
+        return args, settings
 
     def _as_array(self, position: int, value: Any) -> Any:
         if isinstance(value, Variable):
-            array = value._array
-            return array if array.flags.carray else normalised(self.name, array)
+            return normalised(self.name, value._array)
         if isinstance(value, np.ndarray):
             return normalised(self.name, value)
         if value is None and position in self._optional:
             return None
-        if isinstance(value, (bool, int, float, np.generic)):
+        if self.broadcasts and isinstance(value, (int, float)):
+            return value
+        if isinstance(value, (int, float, np.generic)):
             dtype = check_dtype(self.name, dtype_of_scalar(value))
             return value if self.broadcasts else np.asarray(value, dtype)
         raise TypeError(f"{self.name}: need tensors, arrays or numbers, got {type(value).__name__}")
 
     def _wrapped(
-        self, outputs: list[Any], saved: tuple[Any, ...], inputs: tuple[Any, ...], arrays: list[Any], tensors: list[Variable]
+        self,
+        outputs: list[Any],
+        saved: tuple[Any, ...],
+        inputs: tuple[Any, ...],
+        arrays: list[Any],
+        tensors: list[Variable],
+        is_several: bool,
     ) -> list[Variable]:
         """The outputs as tensors, recorded if one of the inputs requires grad."""
-        for i, y in enumerate(outputs):
-            if type(y) is not np.ndarray:  # full reductions give NumPy scalars
-                outputs[i] = np.asarray(y)
-                saved = tuple(outputs[i] if value is y else value for value in saved)
-            elif any(y is a for a in arrays):
-                outputs[i] = y.view()
-            if tape.is_detecting_anomaly():
-                self._check_output(outputs[i], arrays)
-        wrap = tensors[0].wrap
+        array_ids = [id(array) for array in arrays]
         node = None
-        if tape.is_grad_enabled() and any(t._requires_grad for t in tensors):
-            node = Node(self, tuple(map(self._edge, inputs)), tuple(map(id, arrays)), saved)
-        results = []
-        for slot, y in enumerate(outputs):
-            storage = None
-            if y.base is not None:
-                storage = next((t._storage for t in tensors if np.may_share_memory(y, t._array)), None)
-            recorded = node if node is not None and y.dtype.kind == "f" else None
-            tensor = wrap(y, recorded, slot if recorded is not None else 0, storage)
-            if node is not None:
-                node.outputs.append(Output(id(y), tensor._storage, tensor._storage.version))
+        if tape.is_grad_enabled() and True in [tensor._requires_grad for tensor in tensors]:
+            edges = [Edge(value) if isinstance(value, Variable) else None for value in inputs]
+            node = Node(self, edges, array_ids, saved, is_several)
+        wrap, results = tensors[0].wrap, []
+        for slot, output in enumerate(outputs):
+            y = output
+            if type(y) is not np.ndarray:  # full reductions give NumPy scalars
+                y = np.asarray(output)
+                if node is not None:
+                    node.saved = _exchanged(node.saved, output, y)
+            elif id(y) in array_ids:
+                y = y.view()
+            if tape.is_detecting_anomaly():
+                self._check_output(y, arrays)
+            storage = None if y.base is None else _storage_of(y, tensors)
+            if node is None:
+                tensor = wrap(y, storage=storage)
+            else:
+                tensor = wrap(y, node, slot, storage) if y.dtype.kind == "f" else wrap(y, storage=storage)
+                node.outputs.append(Output(id(y), tensor._storage))
             results.append(tensor)
         return results
-
-    @staticmethod
-    def _edge(value: Any) -> Edge | None:
-        if not isinstance(value, Variable):
-            return None
-        target = tape.target_of(value) if value._requires_grad else None
-        array, storage = value._array, value._storage
-        return Edge(target, value._slot, array.shape, array.dtype, storage, storage.version)
 
     def _check_output(self, y: np.ndarray, arrays: list[Any]) -> None:
         floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
@@ -189,7 +199,7 @@ class Op(Generic[P]):
     # --- backward ---------------------------------------------------------------------------------------------------
 
     def pull(self, node: Node, dys: list[Any], needs: tuple[bool, ...], create_graph: bool, wrap: Any) -> list[Any]:
-        """Gradients by the inputs of a recorded call, in their shapes and dtypes; None where none flows or is wanted."""
+        """Gradients by the inputs of a recorded call, in their shapes and dtypes; None where not wanted."""
         if self.rule is None:
             raise RuntimeError(f"{self.name}: has no vjp; register one with @{self.name}.vjp")
         if create_graph and self.first_order_only:
@@ -198,7 +208,7 @@ class Op(Generic[P]):
                 f"written in ops with @{self.name}.vjp"
             )
         saved = [self._restored(node, value, wrap if create_graph else None) for value in node.saved]
-        dy = dys[0] if len(node.outputs) == 1 else tuple(dys)
+        dy = tuple(dys) if node.is_several else dys[0]
         result = self.rule(dy, *saved, needs=needs) if self.masked else self.rule(dy, *saved)
         gradients = list(result) if isinstance(result, tuple) else [result]
         if len(gradients) != len(node.edges):
@@ -299,8 +309,9 @@ class Registrar:
     ) -> Any:
         """Register `forward(*arrays, **settings) -> (output, saved)` as an op; give its rule with `@name.vjp`.
 
-        `broadcasts=True` declares that inputs broadcast and promote as in NumPy's elementwise functions; gradients are then
-        summed back to the inputs' shapes. A name that is registered again replaces the old op, except minigrad's own.
+        `broadcasts=True` declares that inputs broadcast and promote as in NumPy's elementwise functions; gradients are
+        then summed back to the inputs' shapes. A name that is registered again replaces the old op, except minigrad's
+        own.
         """
         if forward is None:
             return functools.partial(self, name=name, broadcasts=broadcasts)

@@ -14,8 +14,8 @@ def manual_seed(seed: int) -> None:
     Batches are shuffled by the seed given to them, not by this one.
     """
     global _seed, _draws
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"manual_seed: need 0 <= seed < 2**64, got {seed}")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise ValueError(f"manual_seed: need 0 <= seed < 2**64 and whole, got {seed!r}")
     _seed, _draws = int(seed), itertools.count()
 
 

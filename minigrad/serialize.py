@@ -25,7 +25,7 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        safetensors.numpy.save_file(arrays, partial, None if metadata is None else dict(metadata))
+        partial.write_bytes(safetensors.numpy.save(arrays, None if metadata is None else dict(metadata)))
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

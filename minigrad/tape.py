@@ -8,15 +8,17 @@ history, and it never recurses: a parent is always older than its child, so a he
 import contextlib
 import heapq
 import itertools
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from minigrad.hooks import Hooks
+
+if TYPE_CHECKING:
+    import weakref
 
 _births = itertools.count()
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
@@ -58,23 +60,27 @@ class Variable:
         return self._requires_grad
 
 
-class Edge(NamedTuple):
+class Edge:
     """One input of a recorded call: where its gradient goes, and what it was when it was used."""
 
+    __slots__ = ("dtype", "shape", "slot", "storage", "target", "version")
+
     target: "Node | Variable | None"  # the node that made it, the leaf itself, or None for a constant
-    slot: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    storage: Storage
-    version: int
+
+    def __init__(self, variable: Variable):
+        array, storage = variable._array, variable._storage
+        self.target = target_of(variable) if variable._requires_grad else None
+        self.slot, self.shape, self.dtype = variable._slot, array.shape, array.dtype
+        self.storage, self.version = storage, storage.version
 
 
-class Output(NamedTuple):
+class Output:
     """One output of a recorded call: enough to recognise its array among what was saved, without holding it."""
 
-    array_id: int
-    storage: Storage
-    version: int
+    __slots__ = ("array_id", "storage", "version")
+
+    def __init__(self, array_id: int, storage: Storage):
+        self.array_id, self.storage, self.version = array_id, storage, storage.version
 
 
 class Recordable(Protocol):
@@ -90,11 +96,15 @@ class Node:
     """One recorded call of an op: its inputs, what its rule needs, and its outputs' shapes."""
 
     __slots__ = (
-        "__weakref__", "array_ids", "edges", "hooks", "op", "order", "outputs", "saved", "scope", "watchers",
+        "__weakref__", "array_ids", "edges", "hooks", "is_several", "op", "order", "outputs", "saved", "scope",
+        "watchers",
     )  # fmt: skip
 
-    def __init__(self, op: Recordable, edges: tuple[Edge | None, ...], array_ids: tuple[int, ...], saved: Any):
+    def __init__(
+        self, op: Recordable, edges: Sequence[Edge | None], array_ids: Sequence[int], saved: Any, is_several: bool
+    ):
         self.order, self.op, self.edges, self.array_ids, self.saved = next(_births), op, edges, array_ids, saved
+        self.is_several = is_several  # whether the op gave a tuple, also one of a single output
         self.outputs: list[Output] = []
         self.hooks: dict[int, Hooks] = {}
         self.watchers: dict[int, weakref.ref[Variable]] = {}
@@ -299,7 +309,8 @@ def walk(
     for output, gradient in zip(outputs, gradients, strict=True):
         send(target_of(output), output._slot, gradient)
 
-    with enable_grad() if create_graph else no_grad():
+    # A division by zero is no warning here, as it is none in PyTorch: detect_anomaly says where it came from.
+    with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
         while heap:
             _, node = heapq.heappop(heap)
             dys = pending.pop(node)

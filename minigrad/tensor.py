@@ -44,7 +44,9 @@ class Tensor(Methods):
         return tensor
 
     def __copy__(self) -> "Tensor":
-        return self.detach().requires_grad_(self._requires_grad)
+        copied = _rebuild(*self.__reduce__()[1])
+        copied._array, copied._storage = self._array.view(), self._storage
+        return copied
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._node is not None:
@@ -231,29 +233,6 @@ class Tensor(Methods):
         """The same values, sharing memory, without history."""
         return Tensor.wrap(self._array.view(), storage=self._storage)
 
-    def clone(self) -> "Tensor":
-        """A copy that gradients flow through."""
-        return cast("Tensor", ops.clone(self))
-
-    # --- dtypes -----------------------------------------------------------------------------------------------------
-
-    def to(self, dtype: Any) -> "Tensor":
-        """This tensor in another dtype; itself if it has that one."""
-        dtype = check_dtype("to", dtype)
-        return self if dtype == self.dtype else cast("Tensor", ops.cast(self, dtype=dtype))
-
-    def float(self) -> "Tensor":
-        """This tensor as float32."""
-        return self.to(np.float32)
-
-    def double(self) -> "Tensor":
-        """This tensor as float64."""
-        return self.to(np.float64)
-
-    def long(self) -> "Tensor":
-        """This tensor as int64."""
-        return self.to(np.int64)
-
     # --- changes in place -------------------------------------------------------------------------------------------
 
     def _write(self, index: Any, value: Any) -> "Tensor":
@@ -330,7 +309,9 @@ def cotangent(name: str, output: Variable, gradient: Any, create_graph: bool) ->
     shape, dtype = output._array.shape, output._array.dtype
     if gradient is None:
         if output._array.size != 1:
-            raise RuntimeError(f"{name}: need a gradient for an output of shape {shape}; only single values have 1 as default")
+            raise RuntimeError(
+                f"{name}: need a gradient for an output of shape {shape}; only for a single value it is 1"
+            )
         array = np.ones(shape, dtype)
         return Tensor.wrap(array) if create_graph else array
     given = gradient if isinstance(gradient, Tensor) else Tensor.wrap(_to_array(gradient, dtype, copy=False))

@@ -29,6 +29,7 @@ def relu_vjp(dy: Array, active: Array) -> Any:
 @op(broadcasts=True)
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Any:
     """x where positive, else negative_slope x"""
+    x = _float(x)
     positive = x > 0
     return np.where(positive, x, x * negative_slope), (positive, negative_slope)
 
@@ -41,6 +42,7 @@ def leaky_relu_vjp(dy: Array, positive: Array, negative_slope: float) -> Any:
 @op(broadcasts=True)
 def elu(x: Array, *, alpha: float = 1.0) -> Any:
     """x where positive, else alpha (e^x - 1)"""
+    x = _float(x)
     positive = x > 0
     return np.where(positive, x, alpha * np.expm1(np.minimum(x, 0))), (x, positive, alpha)
 
@@ -71,6 +73,7 @@ def sigmoid_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def silu(x: Array) -> Any:
     """x sigmoid(x)"""
+    x = _float(x)
     return x * _sigmoid(x), (x,)
 
 
@@ -83,6 +86,7 @@ def silu_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def softplus(x: Array, *, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold"""
+    x = _float(x)
     scaled = x * beta
     linear = scaled > threshold
     curve = (np.maximum(scaled, 0) + np.log1p(np.exp(-np.abs(scaled)))) / beta
@@ -115,6 +119,7 @@ def erf_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def gelu(x: Array) -> Any:
     """x Phi(x), with Phi the normal distribution's cumulative function (Hendrycks and Gimpel, 2016)"""
+    x = _float(x)
     y = np.empty_like(x)
     _erf(x * math.sqrt(0.5), y)
     return x * (y + 1) * 0.5, (x,)
@@ -156,8 +161,9 @@ def softmax_vjp(dy: Array, y: Array, dim: int) -> Any:
 def log_softmax(x: Array, *, dim: int) -> Any:
     """x - log(sum(e^x)) along one dimension"""
     dim = normal_dim("log_softmax", dim, x.ndim)
-    shifted = _shifted(_float(x), dim)
-    y = shifted - np.log(np.sum(np.exp(shifted), axis=dim, keepdims=True))
+    y = _shifted(_float(x), dim)
+    if y.size:  # or log would warn of an empty sum
+        y = y - np.log(np.sum(np.exp(y), axis=dim, keepdims=True))
     return y, (y, dim)
 
 

@@ -60,7 +60,7 @@ def _is_float(x: Array) -> bool:
 
 @divide.vjp(masked=True)
 def divide_vjp(dy: Array, a: Array, b: Array, *, needs: tuple[bool, ...]) -> Any:
-    return dy / b if needs[0] else None, -dy * a / (b * b) if needs[1] else None
+    return dy / b if needs[0] else None, -dy * (a / b) / b if needs[1] else None
 
 
 @op(broadcasts=True)
@@ -104,10 +104,14 @@ def power(a: Array, b: Array) -> Any:
 
 @power.vjp(masked=True)
 def power_vjp(dy: Array, a: Array, b: Array, *, needs: tuple[bool, ...]) -> Any:
-    """d a^b = b a^(b-1) da + a^b log(a) db, where b = 0 and a = 0 give 0 instead of 0 times infinity."""
+    """d a^b = b a^(b-1) da + a^b log(a) db, where a = 0 gives 0 instead of 0 times infinity."""
     da = db = None
     if needs[0]:
-        da = where(equal(b, 0.0), 0.0, dy * b * power(a, b - 1.0))
+        if isinstance(b, (int, float)):
+            lower = b - 1.0 if b else 0.0
+        else:
+            lower = where(logical_and(equal(a, 0.0), equal(b, 0.0)), 0.0, b - 1.0)
+        da = dy * b * power(a, lower)
     if needs[1]:
         is_zero = equal(a, 0.0)
         db = where(is_zero, 0.0, dy * power(a, b) * log(where(is_zero, 1.0, a)))

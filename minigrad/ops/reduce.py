@@ -10,11 +10,16 @@ from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.ops.elementwise import divide, exp, isfinite, log, multiply, sqrt, where
 
 
+def _total(x: np.ndarray) -> np.dtype[Any]:
+    """The dtype of a sum: int64 for all integers and booleans."""
+    return x.dtype if x.dtype.kind == "f" else np.dtype(np.int64)
+
+
 @op
 def sum(x: Array, *, dim: Dims = None, keepdim: bool = False) -> Any:
     """The sum over some dimensions, or over all"""
     dims = normal_dims("sum", dim, x.ndim)
-    return np.sum(x, axis=dims, keepdims=keepdim), (x.shape, dims)
+    return np.sum(x, axis=dims, keepdims=keepdim, dtype=_total(x)), (x.shape, dims)
 
 
 @sum.vjp
@@ -27,7 +32,7 @@ def sum_vjp(dy: Array, shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
 def cumsum(x: Array, *, dim: int) -> Any:
     """y_i = x_0 + ... + x_i along one dimension"""
     dim = normal_dim("cumsum", dim, x.ndim)
-    return np.cumsum(x, axis=dim), (dim,)
+    return np.cumsum(x, axis=dim, dtype=_total(x)), (dim,)
 
 
 @cumsum.vjp
@@ -66,7 +71,8 @@ class Extrema(NamedTuple):
 def _extremum(name: str, arg: Any, x: Array, dim: int | None, keepdim: bool) -> Any:
     if dim is None:
         flat = shapes.reshape(x, shape=(-1,))
-        return shapes.reshape(shapes.take_along(flat, arg(flat, dim=0, keepdim=True), dim=0), shape=())
+        found = shapes.take_along(flat, arg(flat, dim=0, keepdim=True), dim=0)
+        return shapes.reshape(found, shape=(1,) * len(x.shape) if keepdim else ())
     dim = normal_dim(name, dim, len(x.shape))
     indices = arg(x, dim=dim, keepdim=True)
     values = shapes.take_along(x, indices, dim=dim)
@@ -146,5 +152,6 @@ def logsumexp(x: Array, dim: Dims, keepdim: bool = False) -> Any:
     for i in dims:
         top = max(top, i, keepdim=True).values
     top = where(isfinite(top), top, 0.0)
-    total = log(sum(exp(x - top), dim=dims, keepdim=keepdim))
+    with np.errstate(divide="ignore"):  # log(0) is the answer here, not a fault
+        total = log(sum(exp(x - top), dim=dims, keepdim=keepdim))
     return total + (top if keepdim else shapes.reshape(top, shape=total.shape))

@@ -203,9 +203,11 @@ def plain_index(index: Any) -> Any:
         index = index._array
     if isinstance(index, list):
         index = np.asarray(index, dtype=None if index else np.int64)
-    if isinstance(index, np.ndarray) and index.dtype.kind not in "biu":
+    if not isinstance(index, np.ndarray):
+        return index
+    if index.dtype.kind not in "biu":
         raise TypeError(f"index: need integers or booleans, got {index.dtype}")
-    return index
+    return index.copy()  # the rule needs it as it was
 
 
 def _is_basic(index: Any) -> bool:
@@ -244,13 +246,12 @@ def scatter_add_vjp(dy: Array, index: Any) -> Any:
 def take_along(x: Array, indices: Array, *, dim: int) -> Any:
     """y[i, j] = x[indices[i, j], j] for dim 0, and so on: one pick per place of `indices`"""
     dim = normal_dim("take_along", dim, x.ndim)
-    where = _along(indices, dim)
-    return x[where], (where, x.shape)
+    return x[_along(indices, dim)], (indices, dim, x.shape)
 
 
 @take_along.vjp
-def take_along_vjp(dy: Array, where: Any, shape: tuple[int, ...]) -> Any:
-    return scatter_add(dy, index=where, shape=shape), None
+def take_along_vjp(dy: Array, indices: np.ndarray, dim: int, shape: tuple[int, ...]) -> Any:
+    return scatter_add(dy, index=_along(indices, dim), shape=shape), None
 
 
 def _along(indices: np.ndarray, dim: int) -> tuple[np.ndarray, ...]:
