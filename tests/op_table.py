@@ -425,6 +425,20 @@ add_row(
 )
 
 
+def linear_gradient_cases(draw: Any) -> Case:
+    n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return [values(draw, (n, k)), values(draw, (n, c))], {}
+
+
+add_row(
+    "linear_weight_gradient",
+    linear_gradient_cases,
+    lambda dy, x: np.einsum("nk,nc->kc", dy, x),
+    linear=(0, 1),
+    errors=(([np.ones((2, 3)), np.ones((3, 2))], {}, ValueError, "need dy"),),
+)
+
+
 def einsum_cases(draw: Any) -> Case:
     terms, result = draw(
         st.sampled_from(
@@ -582,8 +596,13 @@ def pool_rows(rank: int) -> None:
     def spans(draw: Any) -> tuple[Span, ...]:
         if draw(st.booleans()):
             return tuple(pooling._adaptive_span(draw(st.integers(1, 5)), draw(st.integers(1, 4))) for _ in range(rank))
-        divisor = draw(st.sampled_from([None, None, 3]))
-        return pooling._spans(tuple(a for a in axes(draw, rank)), draw(st.booleans()), divisor)
+        where: tuple[Axis, ...] = ()
+        for _ in range(rank):
+            window, ceil_mode = draw(st.integers(1, 3)), draw(st.booleans())
+            before, after = draw(st.integers(0, window - 1)), draw(st.integers(0, window - 1))
+            size = draw(st.integers(max(1, window - before - after), 5))
+            where += window_axes("table", (size,), window, draw(st.integers(1, 3)), ((before, after),), 1, ceil_mode)
+        return pooling._spans(where, draw(st.booleans()), draw(st.sampled_from([None, None, 3])))
 
     def average(draw: Any) -> Case:
         where = spans(draw)

@@ -76,6 +76,7 @@ from minigrad.ops.linalg import (
     contract as contract,
     einsum as einsum,
     linear as linear,
+    linear_weight_gradient as linear_weight_gradient,
     matmul as matmul,
     product as product,
 )

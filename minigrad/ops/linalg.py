@@ -1,12 +1,18 @@
 """Products: of matrices (batched), of a layer's inputs and weights, and Einstein sums."""
 
+import math
 import string
 from typing import Any
 
 import numpy as np
 
+from minigrad.kernels.matmul import matmul_forward
+from minigrad.kernels.reduce import CHUNK
+from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
+from minigrad.ops.conv import channel_sum, sum_of_chunks
+from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
 
@@ -15,6 +21,22 @@ def _same_dtype(name: str, *arrays: np.ndarray | None) -> None:
     dtypes = [a.dtype for a in arrays if a is not None]
     if len(set(dtypes)) > 1:
         raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
+
+
+def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Products of stacks of matrices (..., I, R) and (..., R, J), with the same bits at any number of threads."""
+    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+    if left.dtype.kind != "f":
+        return np.matmul(left, right)
+    y = allocate((*lead, rows, columns), left.dtype)
+    if y.size:
+        stacks = [np.ascontiguousarray(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in (left, right)]
+        places = [np.arange(len(s)).reshape(x.shape[:-2]) for s, x in zip(stacks, (left, right), strict=True)]
+        indices = [np.ascontiguousarray(np.broadcast_to(place, lead)).reshape(-1) for place in places]
+        pairs = indices[0].size * ((rows + 1) // 2)
+        matmul_forward(parts(pairs, y.size * inner // 30), pairs, *stacks, *indices, y.reshape(-1, rows, columns))
+    return y
 
 
 @op(name="matmul")
@@ -29,7 +51,7 @@ def product(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool 
         np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         raise ValueError(f"matmul: leading dimensions of {left.shape} and {right.shape} do not broadcast") from None
-    return np.matmul(left, right), (a, b, transpose_a, transpose_b)
+    return _multiply(left, right), (a, b, transpose_a, transpose_b)
 
 
 @product.vjp(masked=True)
@@ -72,7 +94,7 @@ def linear(x: Array, w: Array, b: Array = None) -> Any:
         raise ValueError(f"linear: need input (..., {w.shape[-1]}) for weight (K, C) = {w.shape}, got {x.shape}")
     if b is not None and b.shape != w.shape[:1]:
         raise ValueError(f"linear: need bias (K) = ({w.shape[0]},), got {b.shape}")
-    y = np.matmul(x, w.T)
+    y = _multiply(x, w.T)
     if b is not None:
         y += b
     return y, (x, w)
@@ -81,9 +103,25 @@ def linear(x: Array, w: Array, b: Array = None) -> Any:
 @linear.vjp(masked=True)
 def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any:
     dx = product(dy, w) if needs[0] else None
-    dw = product(dy, x, transpose_a=True) if needs[1] else None
-    gradients = (dx, dw, sum(dy, dim=0) if len(needs) > 2 and needs[2] else None)
-    return gradients[: len(needs)]
+    dw = linear_weight_gradient(dy, x) if needs[1] else None
+    return dx, dw, channel_sum(dy) if needs[2] else None
+
+
+@op
+def linear_weight_gradient(dy: Array, x: Array) -> Any:
+    """dw[k, c] = sum over n of dy[n, k] x[n, c], by chunks of the batch"""
+    _same_dtype("linear_weight_gradient", dy, x)
+    if dy.ndim != 2 or x.ndim != 2 or len(dy) != len(x):
+        raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
+    if not (dy.size and x.size):
+        return np.zeros((dy.shape[1], x.shape[1]), dy.dtype), (dy, x)
+    left, right = (np.pad(a, [(0, -len(a) % CHUNK), (0, 0)]).reshape(-1, CHUNK, a.shape[1]) for a in (dy, x))
+    return sum_of_chunks(_multiply(left.swapaxes(1, 2), right)), (dy, x)
+
+
+@linear_weight_gradient.vjp(masked=True)
+def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bool, ...]) -> Any:
+    return linear(x, g) if needs[0] else None, product(dy, g) if needs[1] else None
 
 
 @op(name="einsum")
@@ -96,7 +134,7 @@ def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
 @contract.vjp(masked=True)
 def contract_vjp(dy: Array, terms: tuple[str, ...], result: str, *xs: Array, needs: tuple[bool, ...]) -> Any:
     """The gradient by an operand is the same sum with that operand and the result exchanged."""
-    gradients = []
+    gradients: list[Any] = []
     for i, (x, term) in enumerate(zip(xs, terms, strict=True)):
         if not needs[i]:
             gradients.append(None)
