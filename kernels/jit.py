@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import llvmlite  # type: ignore[import-untyped]
+import llvmlite
 import numba.core.caching
 import numba.extending
 import numpy as np

@@ -44,8 +44,7 @@ def scatter_range(start, stop, part, dy, winners, dx):
     for plane in range(start, stop):
         dx[plane, :] = 0
         for p in range(dy.shape[1]):
-            if winners[plane, p] >= 0:
-                dx[plane, winners[plane, p]] += dy[plane, p]
+            dx[plane, winners[plane, p]] += dy[plane, p]
 
 
 @kernel(parallel=True)
@@ -62,8 +61,7 @@ max_pool_backward = Launcher(scatter_range, scatter_parallel)
 def gather_range(start, stop, part, x, winners, y):
     for plane in range(start, stop):
         for p in range(y.shape[1]):
-            winner = winners[plane, p]
-            y[plane, p] = x[plane, winner] if winner >= 0 else 0
+            y[plane, p] = x[plane, winners[plane, p]]
 
 
 @kernel(parallel=True)
@@ -73,7 +71,7 @@ def gather_parallel(parts, n, x, winners, y):
 
 
 pick_winners = Launcher(gather_range, gather_parallel)
-"""y (planes, OH * OW) = the values of x (planes, H * W) at the winners; 0 where there is none."""
+"""y (planes, OH * OW) = the values of x (planes, H * W) at the winners."""
 
 
 @kernel

@@ -22,14 +22,15 @@ def windows(axes):
 
 
 def output_size(size, window, stride, before, after, dilation, ceil_mode=False):
-    """Count the windows that fit, one by one."""
+    """Count the windows one by one: those that fit, and in ceil mode those that overhang by less than a stride.
+
+    In ceil mode a window must start in the input or in the padding before it.
+    """
     count = 0
     while True:
         first = count * stride - before
-        last = first + (window - 1) * dilation
-        fits = last < size + after
-        overhangs = ceil_mode and first < size and first - stride + (window - 1) * dilation < size + after - 1
-        if not fits and not (overhangs and count > 0):
+        overhang = first + (window - 1) * dilation + 1 - (size + after)
+        if not (overhang < stride and first < size if ceil_mode else overhang <= 0):
             return count
         count += 1
 
@@ -105,15 +106,13 @@ def local_weight_gradient(dy, x, *, axes):
 
 
 def max_pool(x, *, axes):
-    """(y, winners): the first of the largest, a NaN before any number; -1 where a window sees nothing."""
+    """(y, winners): the first of the largest, a NaN before any number."""
     shape = (*x.shape[:2], *(a[5] for a in axes))
-    y, winners = np.full(shape, -np.inf, x.dtype), np.full(shape, -1)
+    y, winners = np.empty(shape, x.dtype), np.empty(shape, int)
     sizes = tuple(a[0] for a in axes)
     for n, c in np.ndindex(*x.shape[:2]):
         for place in windows(axes):
             seen = [(x[(n, c, *cell)], int(np.ravel_multi_index(cell, sizes))) for _, cell in cells(axes, place)]
-            if not seen:
-                continue
             nans = [s for s in seen if math.isnan(s[0])]
             y[(n, c, *place)], winners[(n, c, *place)] = nans[0] if nans else max(seen, key=lambda s: (s[0], -s[1]))
     return y, winners
@@ -122,8 +121,7 @@ def max_pool(x, *, axes):
 def max_unpool(dy, winners, *, sizes):
     dx = np.zeros((*dy.shape[:2], int(np.prod(sizes))), dy.dtype)
     for index in np.ndindex(*dy.shape):
-        if winners[index] >= 0:
-            dx[(*index[:2], winners[index])] += dy[index]
+        dx[(*index[:2], winners[index])] += dy[index]
     return dx.reshape(*dy.shape[:2], *sizes)
 
 
@@ -131,8 +129,7 @@ def max_pick(x, winners):
     flat = x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
     y = np.zeros(winners.shape, x.dtype)
     for index in np.ndindex(*winners.shape):
-        if winners[index] >= 0:
-            y[index] = flat[(*index[:2], winners[index])]
+        y[index] = flat[(*index[:2], winners[index])]
     return y
 
 

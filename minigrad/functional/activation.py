@@ -5,24 +5,30 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops, random
+from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
+from minigrad.ops.checks import one_float_dtype
 
 
+@takes_arrays
 def relu(input: Array) -> Any:
     """max(x, 0), elementwise; its derivative at 0 is 0."""
     return ops.relu(input)
 
 
+@takes_arrays
 def leaky_relu(input: Array, negative_slope: float = 0.01) -> Any:
     """x where positive, else negative_slope x. Source: Maas, Hannun and Ng, "Rectifier nonlinearities", 2013."""
     return ops.leaky_relu(input, negative_slope=negative_slope)
 
 
+@takes_arrays
 def elu(input: Array, alpha: float = 1.0) -> Any:
     """x where positive, else alpha (e^x - 1). Source: Clevert, Unterthiner and Hochreiter, 2015."""
     return ops.elu(input, alpha=alpha)
 
 
+@takes_arrays
 def gelu(input: Array, approximate: str = "none") -> Any:
     """x Phi(x) with the normal distribution's Phi, or its approximation by 'tanh'.
 
@@ -33,37 +39,44 @@ def gelu(input: Array, approximate: str = "none") -> Any:
     return ops.gelu(input) if approximate == "none" else ops.gelu_by_tanh(input)
 
 
+@takes_arrays
 def silu(input: Array) -> Any:
     """x / (1 + e^-x), elementwise."""
     return ops.silu(input)
 
 
+@takes_arrays
 def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold."""
     return ops.softplus(input, beta=beta, threshold=threshold)
 
 
+@takes_arrays
 def tanh(input: Array) -> Any:
     """(e^x - e^-x) / (e^x + e^-x), elementwise."""
     return ops.tanh(input)
 
 
+@takes_arrays
 def sigmoid(input: Array) -> Any:
     """1 / (1 + e^-x), elementwise."""
     return ops.sigmoid(input)
 
 
+@takes_arrays
 def softmax(input: Array, dim: int) -> Any:
     """e^x / sum(e^x) along one dimension."""
     return ops.softmax(input, dim=dim)
 
 
+@takes_arrays
 def log_softmax(input: Array, dim: int) -> Any:
     """x - log(sum(e^x)) along one dimension, without overflow."""
     return ops.log_softmax(input, dim=dim)
 
 
 def _dropout(name: str, input: Array, shape: tuple[int, ...], p: float, training: bool) -> Any:
+    one_float_dtype(name, input)
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: need 0 <= p <= 1, got {p}")
     if not training or p == 0:
@@ -73,6 +86,7 @@ def _dropout(name: str, input: Array, shape: tuple[int, ...], p: float, training
     return input * np.where(kept, scale, 0.0).astype(input.dtype)
 
 
+@takes_arrays
 def dropout(input: Array, p: float = 0.5, training: bool = True) -> Any:
     """Zero each value with probability p and divide the others by 1 - p; nothing when not training.
 
@@ -81,6 +95,7 @@ def dropout(input: Array, p: float = 0.5, training: bool = True) -> Any:
     return _dropout("dropout", input, tuple(input.shape), p, training)
 
 
+@takes_arrays
 def dropout2d(input: Array, p: float = 0.5, training: bool = True) -> Any:
     """Zero each channel of each sample with probability p and divide the others by 1 - p.
 

@@ -1,11 +1,14 @@
 """Convolutions of every kind: layers, their transposes, 1x1, locally connected, and plain filtering as in SciPy."""
 
+import math
 from typing import Any
 
 from minigrad import ops
+from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL, WINDOW
-from minigrad.ops.geometry import Padding, Size, transposed_axes, window_axes
+from minigrad.ops.geometry import Padding, Size, integer, transposed_axes, window_axes
 
 
 def _check_ranks(name: str, input: Array, weight: Array, rank: int) -> None:
@@ -21,18 +24,19 @@ def _conv(
 ) -> Any:
     name = f"conv{rank}d"
     _check_ranks(name, input, weight, rank)
+    groups = integer(name, "groups", groups, 1)
     axes = window_axes(name, input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    inputs = (input, weight) if bias is None else (input, weight, bias)
     if groups == 1 and all((a.window, a.stride, a.before, a.after) == (1, 1, 0, 0) for a in axes):
         ops.check_conv(name, input, weight, bias, axes, groups)
-        return ops.conv1x1(input, ops.reshape(weight, shape=tuple(weight.shape[:2])), *inputs[2:])
-    return ops.CONV[rank](*inputs, axes=axes, groups=groups)
+        return ops.conv1x1(input, ops.reshape(weight, shape=weight.shape[:2]), bias)
+    return ops.CONV[rank](input, weight, bias, axes=axes, groups=groups)
 
 
+@takes_arrays
 def conv1d(
     input: Array,
     weight: Array,
-    bias: Array = None,
+    bias: Array | None = None,
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
@@ -49,10 +53,11 @@ def conv1d(
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@takes_arrays
 def conv2d(
     input: Array,
     weight: Array,
-    bias: Array = None,
+    bias: Array | None = None,
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
@@ -87,8 +92,10 @@ def _conv_transpose(
             f"{name}: need input (N, C, {SPATIAL[rank]}) and weight (C, K/groups, {WINDOW[rank]}), "
             f"got {tuple(input.shape)} and {tuple(weight.shape)}"
         )
-    if groups < 1 or input.shape[1] % groups:
+    groups = integer(name, "groups", groups, 1)
+    if input.shape[1] % groups:
         raise ValueError(f"{name}: need groups that divide C = {input.shape[1]}, got {groups}")
+    one_float_dtype(name, input, weight, bias)
     axes = transposed_axes(name, input.shape[2:], weight.shape[2:], stride, padding, extra, dilation)
     y = ops.CONV_TRANSPOSE[rank](input, weight, axes=axes, groups=groups)
     if bias is None:
@@ -98,10 +105,11 @@ def _conv_transpose(
     return y + ops.reshape(bias, shape=(y.shape[1], *(1,) * rank))
 
 
+@takes_arrays
 def conv_transpose1d(
     input: Array,
     weight: Array,
-    bias: Array = None,
+    bias: Array | None = None,
     stride: Size = 1,
     padding: Padding = 0,
     output_padding: Size = 0,
@@ -117,10 +125,11 @@ def conv_transpose1d(
     return _conv_transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@takes_arrays
 def conv_transpose2d(
     input: Array,
     weight: Array,
-    bias: Array = None,
+    bias: Array | None = None,
     stride: Size = 1,
     padding: Padding = 0,
     output_padding: Size = 0,
@@ -136,13 +145,14 @@ def conv_transpose2d(
     return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def conv1x1(input: Array, weight: Array, bias: Array = None) -> Any:
+@takes_arrays
+def conv1x1(input: Array, weight: Array, bias: Array | None = None) -> Any:
     """Mix the channels of every pixel alike: y[n, k, p] = bias[k] + sum over c of weight[k, c] x[n, c, p].
 
     Shapes: input (N, C, L) or (N, C, H, W), weight (K, C), bias (K); result (N, K, L) or (N, K, H, W).
     Raises: ValueError where shapes do not fit. Source: Lin, Chen and Yan, "Network in network", 2013.
     """
-    return ops.conv1x1(input, weight) if bias is None else ops.conv1x1(input, weight, bias)
+    return ops.conv1x1(input, weight, bias)
 
 
 def _locally_connected(
@@ -152,6 +162,7 @@ def _locally_connected(
     if len(input.shape) != rank + 2 or len(weight.shape) != 2 * rank + 2:
         shapes = f"input (N, C, {SPATIAL[rank]}) and weight (outputs, K, C, {WINDOW[rank]})"
         raise ValueError(f"{name}: need {shapes}, got {tuple(input.shape)} and {tuple(weight.shape)}")
+    one_float_dtype(name, input, weight, bias)
     axes = window_axes(name, input.shape[2:], weight.shape[rank + 2 :], stride, padding, dilation)
     y = ops.LOCALLY_CONNECTED[rank](input, weight, axes=axes)
     if bias is None:
@@ -161,8 +172,9 @@ def _locally_connected(
     return y + bias
 
 
+@takes_arrays
 def locally_connected1d(
-    input: Array, weight: Array, bias: Array = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
+    input: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
 ) -> Any:
     """A convolution without shared weights: each place has filters of its own.
 
@@ -174,8 +186,9 @@ def locally_connected1d(
     return _locally_connected(1, input, weight, bias, stride, padding, dilation)
 
 
+@takes_arrays
 def locally_connected2d(
-    input: Array, weight: Array, bias: Array = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
+    input: Array, weight: Array, bias: Array | None = None, stride: Size = 1, padding: Padding = 0, dilation: Size = 1
 ) -> Any:
     """A convolution without shared weights: each place has filters of its own.
 
@@ -196,40 +209,45 @@ def _filter(name: str, flips: bool, rank: int, input: Array, filter: Array, mode
             f"{name}: need input (..., {SPATIAL[rank]}) and filter ({WINDOW[rank]}), "
             f"got {tuple(input.shape)} and {tuple(filter.shape)}"
         )
-    lead, sizes, windows = tuple(input.shape[:-rank]), tuple(input.shape[-rank:]), tuple(filter.shape)
+    one_float_dtype(name, input, filter)
+    lead, sizes, windows = input.shape[:-rank], input.shape[-rank:], filter.shape
     if mode == "full":
         padding = tuple((f - 1, f - 1) for f in windows)
     elif mode == "valid":
         padding = ((0, 0),) * rank
-    else:  # the middle of the full result; where a filter has no middle, SciPy takes the cell before it
-        padding = tuple(((f - 1) - (f - 1) // 2, (f - 1) // 2) for f in windows)
+    else:  # the middle of the full result; an even filter leaves two, and SciPy's correlate2d alone takes the later one
+        starts = tuple(f // 2 if name == "correlate2d" else (f - 1) // 2 for f in windows)
+        padding = tuple((f - 1 - start, start) for f, start in zip(windows, starts, strict=True))
     axes = window_axes(name, sizes, windows, 1, padding, 1)
-    images = ops.reshape(input, shape=(-1 if 0 not in lead else 0, 1, *sizes))
+    images = ops.reshape(input, shape=(math.prod(lead), 1, *sizes))
     weight = ops.reshape(filter, shape=(1, 1, *windows))
     slide = ops.CONVOLVE[rank] if flips else ops.CONV[rank]
     y = slide(images, weight, axes=axes)
     return ops.reshape(y, shape=(*lead, *y.shape[2:]))
 
 
+@takes_arrays
 def convolve1d(input: Array, filter: Array, mode: str = "full") -> Any:
     """True convolution of signals with one filter, which is flipped: y[o] = sum over f of filter[f] x[o - f].
 
     Shapes: input (..., L), filter (F); result (..., L + F - 1) for mode 'full', (..., L) for 'same' (the middle of it),
-    (..., L - F + 1) for 'valid' (no padding). As scipy.signal.convolve for L >= F.
+    (..., L - F + 1) for 'valid' (no padding). As scipy.signal.convolve, except that 'valid' needs F <= L.
     """
     return _filter("convolve1d", True, 1, input, filter, mode)
 
 
+@takes_arrays
 def convolve2d(input: Array, filter: Array, mode: str = "full") -> Any:
     """True convolution of images with one filter, flipped: y[oh, ow] = sum of filter[fh, fw] x[oh - fh, ow - fw].
 
     Shapes: input (..., H, W), filter (FH, FW); result (..., H + FH - 1, W + FW - 1) for mode 'full', (..., H, W) for
-    'same' (the middle of it), (..., H - FH + 1, W - FW + 1) for 'valid' (no padding). As scipy.signal.convolve2d where
-    the filter fits into the image.
+    'same' (the middle of it), (..., H - FH + 1, W - FW + 1) for 'valid' (no padding). As scipy.signal.convolve2d,
+    except that 'valid' needs a filter that fits into the image.
     """
     return _filter("convolve2d", True, 2, input, filter, mode)
 
 
+@takes_arrays
 def correlate1d(input: Array, filter: Array, mode: str = "full") -> Any:
     """Cross-correlation of signals with one filter, which is not flipped: y[o] = sum over f of filter[f] x[o + f].
 
@@ -238,9 +256,11 @@ def correlate1d(input: Array, filter: Array, mode: str = "full") -> Any:
     return _filter("correlate1d", False, 1, input, filter, mode)
 
 
+@takes_arrays
 def correlate2d(input: Array, filter: Array, mode: str = "full") -> Any:
     """Cross-correlation of images with one filter, not flipped: y[oh, ow] = sum of filter[fh, fw] x[oh + fh, ow + fw].
 
-    Shapes and modes are those of `convolve2d`; equal to it with the filter flipped. As scipy.signal.correlate2d.
+    Shapes and modes are those of `convolve2d`; equal to it with the filter flipped, but that for an even filter 'same'
+    starts one cell later, as in scipy.signal.correlate2d.
     """
     return _filter("correlate2d", False, 2, input, filter, mode)

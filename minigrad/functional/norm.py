@@ -1,33 +1,37 @@
 """Normalisation: batch, layer and group norm."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from minigrad import ops
+from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
-from minigrad.tensor import Tensor
+from minigrad.ops.checks import one_float_dtype
+from minigrad.ops.geometry import integer
+from minigrad.tape import Variable
 
 
-def _affine(y: Array, weight: Array, bias: Array, shape: tuple[int, ...]) -> Any:
+def _affine(y: Array, weight: Array | None, bias: Array | None, shape: tuple[int, ...]) -> Any:
     if weight is not None:
         y = y * ops.reshape(weight, shape=shape)
     return y if bias is None else y + ops.reshape(bias, shape=shape)
 
 
-def _check_sizes(name: str, shape: tuple[int, ...], **arrays: Array) -> None:
+def _check(name: str, input: Array, shape: tuple[int, ...], **arrays: Array | None) -> None:
+    one_float_dtype(name, input, *arrays.values())
     for what, array in arrays.items():
         if array is not None and tuple(array.shape) != shape:
             raise ValueError(f"{name}: need {what} {shape}, got {tuple(array.shape)}")
 
 
+@takes_arrays
 def batch_norm(
     input: Array,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Array = None,
-    bias: Array = None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None = None,
+    bias: Array | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -35,7 +39,7 @@ def batch_norm(
     """weight (x - mean) / sqrt(var + eps) + bias, per channel.
 
     In training, mean and (biased) variance are the batch's, over all but the channels, and the running ones move
-    towards them: r <- (1 - momentum) r + momentum s, with the unbiased variance. Otherwise the running ones are used.
+    towards them, in place: r <- (1 - momentum) r + momentum s, with the unbiased variance. Otherwise they are used.
 
     Shapes: input (N, C, ...), all others (C). Raises: ValueError for a channel with a single value in training.
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
@@ -43,16 +47,15 @@ def batch_norm(
     if len(input.shape) < 2:
         raise ValueError(f"batch_norm: need input (N, C, ...), got {tuple(input.shape)}")
     channels = input.shape[1]
-    _check_sizes(
-        "batch_norm", (channels,), running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
-    )
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    _check("batch_norm", input, (channels,), weight=weight, bias=bias, **statistics)
     shape = (1, channels, *(1,) * (len(input.shape) - 2))
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: need running_mean and running_var when not training")
         deviation = ops.sqrt(ops.reshape(running_var, shape=shape) + eps)
         return _affine((input - ops.reshape(running_mean, shape=shape)) / deviation, weight, bias, shape)
-    count = int(np.prod(input.shape)) // max(channels, 1)
+    count = math.prod(input.shape) // max(channels, 1)
     if count == 1:
         raise ValueError(f"batch_norm: need more than one value per channel in training, got {tuple(input.shape)}")
     dims = (0, *range(2, len(input.shape)))
@@ -63,41 +66,56 @@ def batch_norm(
     return _affine(y, weight, bias, shape)
 
 
-def _update(running: Tensor | None, value: Array, momentum: float, factor: float = 1.0) -> None:
-    """Move a running statistic towards the batch's."""
-    if running is not None:
-        new = value.detach() if isinstance(value, Tensor) else value
-        running.copy_(running.detach() * (1 - momentum) + ops.reshape(new, shape=running.shape) * (momentum * factor))
+def _update(running: Array | None, value: Array, momentum: float, factor: float = 1.0) -> None:
+    """Move a running statistic, in place, towards the batch's."""
+    if running is None:
+        return
+    old, new = (x._array if isinstance(x, Variable) else x for x in (running, value))
+    moved = old * (1 - momentum) + new.reshape(old.shape) * (momentum * factor)
+    if isinstance(running, Variable):
+        running.copy_(moved)  # type: ignore[attr-defined]
+    else:
+        running[...] = moved
 
 
+@takes_arrays
 def layer_norm(
-    input: Array, normalized_shape: int | Sequence[int], weight: Array = None, bias: Array = None, eps: float = 1e-5
+    input: Array,
+    normalized_shape: int | Sequence[int],
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
 ) -> Any:
     """weight (x - mean) / sqrt(var + eps) + bias, with mean and variance over the last dimensions of each sample.
 
     Shapes: input (..., *normalized_shape), weight and bias normalized_shape.
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    given = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    shape = tuple(integer("layer_norm", "normalized_shape", size, 0) for size in given)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise ValueError(f"layer_norm: need input (..., {', '.join(map(str, shape))}), got {tuple(input.shape)}")
-    _check_sizes("layer_norm", shape, weight=weight, bias=bias)
+    _check("layer_norm", input, shape, weight=weight, bias=bias)
     dims = tuple(range(len(input.shape) - len(shape), len(input.shape)))
     return _affine(ops.normalize(input, dims=dims, eps=eps)[0], weight, bias, shape)
 
 
-def group_norm(input: Array, num_groups: int, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Any:
+@takes_arrays
+def group_norm(
+    input: Array, num_groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Any:
     """weight (x - mean) / sqrt(var + eps) + bias, with mean and variance over each group of channels of each sample.
 
     Shapes: input (N, C, ...), weight and bias (C). Source: Wu and He, "Group normalization", 2018.
     """
-    if len(input.shape) < 2 or num_groups < 1 or input.shape[1] % num_groups:
+    num_groups = integer("group_norm", "num_groups", num_groups, 1)
+    if len(input.shape) < 2 or input.shape[1] % num_groups:
         raise ValueError(
             f"group_norm: need input (N, C, ...) with C divisible by {num_groups}, got {tuple(input.shape)}"
         )
     channels = input.shape[1]
-    _check_sizes("group_norm", (channels,), weight=weight, bias=bias)
-    rest = int(np.prod(input.shape[1:])) // num_groups
+    _check("group_norm", input, (channels,), weight=weight, bias=bias)
+    rest = math.prod(input.shape[1:]) // num_groups
     y, _, _ = ops.normalize(ops.reshape(input, shape=(input.shape[0], num_groups, rest)), dims=(2,), eps=eps)
     return _affine(
         ops.reshape(y, shape=tuple(input.shape)), weight, bias, (1, channels, *(1,) * (len(input.shape) - 2))

@@ -1,20 +1,24 @@
 """Pooling: the largest or the mean value of each window, and the way back."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad import ops
+from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL
-from minigrad.ops.geometry import Axis, Padding, Size, integer, per_axis, window_axes
+from minigrad.ops.geometry import LARGEST, Axis, Padding, Size, integer, pads, per_axis, window_axes
 from minigrad.ops.pool import Span
 from minigrad.tape import Variable
 
 
-def _check_rank(name: str, input: Array, rank: int) -> None:
+def _check_input(name: str, input: Array, rank: int) -> None:
+    one_float_dtype(name, input)
     if len(input.shape) != rank + 2:
         raise ValueError(f"{name}: need input (N, C, {SPATIAL[rank]}), got {tuple(input.shape)}")
 
@@ -29,28 +33,15 @@ def _pool_axes(
     dilation: Size,
     ceil: bool,
 ) -> tuple[Axis, ...]:
-    _check_rank(name, input, rank)
+    _check_input(name, input, rank)
     step = kernel_size if stride is None else stride
     axes = window_axes(name, input.shape[2:], kernel_size, step, padding, dilation, ceil)
     for axis in axes:
-        if max(axis.before, axis.after) >= axis.span and padding != "same":
+        if max(axis.before, axis.after) >= axis.span:
             raise ValueError(
                 f"{name}: need padding smaller than the window (span {axis.span}), got ({axis.before}, {axis.after})"
             )
     return axes
-
-
-@functools.lru_cache(maxsize=1024)
-def _check_seen(name: str, axes: tuple[Axis, ...]) -> None:
-    """Every max-pooling window must see a cell of the input: with dilation, all of its cells may lie in the padding."""
-    for axis in axes:
-        for o in range(axis.out):
-            cells = (o * axis.stride - axis.before + f * axis.dilation for f in range(axis.window))
-            if not any(0 <= cell < axis.size for cell in cells):
-                raise ValueError(
-                    f"{name}: window {o} of {axis.out} sees only padding: size {axis.size}, kernel_size {axis.window}, "
-                    f"stride {axis.stride}, padding ({axis.before}, {axis.after}), dilation {axis.dilation}"
-                )
 
 
 def _max_pool(
@@ -65,11 +56,11 @@ def _max_pool(
 ) -> Any:
     name = f"max_pool{rank}d"
     axes = _pool_axes(name, input, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    _check_seen(name, axes)
     y, winners = ops.MAX_POOL[rank](input, axes=axes)
     return (y, winners) if return_indices else y
 
 
+@takes_arrays
 def max_pool1d(
     input: Array,
     kernel_size: Size,
@@ -89,6 +80,7 @@ def max_pool1d(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@takes_arrays
 def max_pool2d(
     input: Array,
     kernel_size: Size,
@@ -110,45 +102,56 @@ def max_pool2d(
 
 
 def _max_unpool(
-    rank: int, input: Array, indices: Array, kernel_size: Size, stride: Size | None, padding: Size, output_size: Any
+    rank: int, input: Array, indices: Array, kernel_size: Size, stride: Size | None, padding: Padding, output_size: Any
 ) -> Any:
     name = f"max_unpool{rank}d"
-    _check_rank(name, input, rank)
-    windows = per_axis(name, "kernel_size", kernel_size, rank, 1)
-    strides = windows if stride is None else per_axis(name, "stride", stride, rank, 1)
-    pads = per_axis(name, "padding", padding, rank, 0)
-    sizes = tuple((o - 1) * s - 2 * p + f for o, s, p, f in zip(input.shape[2:], strides, pads, windows, strict=True))
-    if output_size is not None:
-        wanted = per_axis(name, "output_size", tuple(output_size)[-rank:], rank, 1)
-        if any(abs(w - d) >= s for w, d, s in zip(wanted, sizes, strides, strict=True)):
-            raise ValueError(f"{name}: need output_size within a stride {strides} of {sizes}, got {wanted}")
-        sizes = wanted
-    if min(sizes) < 1:
-        raise ValueError(f"{name}: output size {sizes} is not positive")
+    _check_input(name, input, rank)
     places = np.asarray(indices._array if isinstance(indices, Variable) else indices)
     if places.shape != tuple(input.shape):
         raise ValueError(f"{name}: need indices of input's shape {tuple(input.shape)}, got {places.shape}")
+    sizes = _unpooled_sizes(name, input.shape[2:], kernel_size, stride, padding, output_size)
     ops.check_winners(name, places, sizes)
-    return ops.MAX_UNPOOL[rank](input, _last_writers(places, int(np.prod(sizes))), sizes=sizes)
+    last = _are_last(places, math.prod(sizes))
+    return ops.MAX_UNPOOL[rank](input if last.all() else ops.where(last, input, 0.0), places, sizes=sizes)
 
 
-def _last_writers(places: np.ndarray, cells: int) -> np.ndarray:
-    """The places with -1 for all that a later value overwrites, as PyTorch's unpooling does."""
-    flat = places.reshape(places.shape[0] * places.shape[1], -1)
-    rows = np.arange(flat.shape[0])[:, None]
-    order = np.broadcast_to(np.arange(flat.shape[1]), flat.shape)
-    last = np.full((flat.shape[0], cells), -1, dtype=np.int64)
-    np.maximum.at(last, (rows, flat), order)
-    return np.where(last[rows, flat] == order, flat, -1).reshape(places.shape)
+def _unpooled_sizes(
+    name: str, outs: Sequence[int], kernel_size: Size, stride: Size | None, padding: Padding, output_size: Any
+) -> tuple[int, ...]:
+    """The sizes of what was pooled: several give the same number of windows, of which `output_size` chooses."""
+    rank = len(outs)
+    windows = per_axis(name, "kernel_size", kernel_size, rank, 1)
+    strides = windows if stride is None else per_axis(name, "stride", stride, rank, 1)
+    around = pads(name, padding, rank)
+    sizes = tuple((o - 1) * s - sum(p) + f for o, s, p, f in zip(outs, strides, around, windows, strict=True))
+    if output_size is not None:
+        given = output_size[-rank:] if isinstance(output_size, Sequence) else output_size
+        wanted = per_axis(name, "output_size", given, rank, 1)
+        if any(abs(w - d) >= s for w, d, s in zip(wanted, sizes, strides, strict=True)):
+            raise ValueError(f"{name}: need output_size within a stride {strides} of {sizes}, got {wanted}")
+        return wanted
+    if not 1 <= min(sizes) <= max(sizes) <= LARGEST:
+        raise ValueError(f"{name}: need sizes of at least 1 and at most {LARGEST}, got output size {sizes}")
+    return sizes
 
 
+def _are_last(places: np.ndarray, cells: int) -> np.ndarray:
+    """Which places no later value is put at: where several meet the last one counts, as in PyTorch."""
+    planes = np.arange(places.shape[0] * places.shape[1]).reshape(*places.shape[:2], *(1,) * (places.ndim - 2))
+    cell = (planes * cells + places).ravel()
+    order, last = np.arange(cell.size), np.empty(planes.size * cells, np.int64)
+    last[cell] = order  # of equal indices the last assignment stays
+    return (last[cell] == order).reshape(places.shape)
+
+
+@takes_arrays
 def max_unpool1d(
     input: Array,
     indices: Array,
     kernel_size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
-    output_size: Sequence[int] | None = None,
+    padding: Padding = 0,
+    output_size: Size | None = None,
 ) -> Any:
     """Zeros, with each value of input put back where max_pool1d found it; the last one wins where several meet.
 
@@ -158,13 +161,14 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@takes_arrays
 def max_unpool2d(
     input: Array,
     indices: Array,
     kernel_size: Size,
     stride: Size | None = None,
-    padding: Size = 0,
-    output_size: Sequence[int] | None = None,
+    padding: Padding = 0,
+    output_size: Size | None = None,
 ) -> Any:
     """Zeros, with each value of input put back where max_pool2d found it; the last one wins where several meet.
 
@@ -178,17 +182,16 @@ def max_unpool2d(
 def _spans(axes: tuple[Axis, ...], count_include_pad: bool, divisor: int | None) -> tuple[Span, ...]:
     """The windows of average pooling; one divisor for all of a window's cells is put on the first axis."""
     spans = []
-    for i, a in enumerate(axes):
-        firsts = [o * a.stride - a.before for o in range(a.out)]
-        starts = tuple(max(first, 0) for first in firsts)
-        stops = tuple(max(min(first + a.window, a.size), start) for first, start in zip(firsts, starts, strict=True))
+    for i, axis in enumerate(axes):
+        first = np.arange(axis.out) * axis.stride - axis.before
+        start, stop = np.maximum(first, 0), np.minimum(first + axis.window, axis.size)
         if divisor is not None:
-            counts = (divisor if i == 0 else 1,) * a.out
+            count = np.full(axis.out, divisor if i == 0 else 1)
         elif count_include_pad:  # a window that overhangs in ceil mode counts its padding, not what lies behind
-            counts = tuple(min(first + a.window, a.size + a.after) - first for first in firsts)
+            count = np.minimum(first + axis.window, axis.size + axis.after) - first
         else:
-            counts = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
-        spans.append(Span(a.size, starts, stops, tuple(max(c, 1) if divisor is None else c for c in counts)))
+            count = stop - start
+        spans.append(Span(axis.size, start, stop, count))
     return tuple(spans)
 
 
@@ -204,11 +207,12 @@ def _avg_pool(
 ) -> Any:
     name = f"avg_pool{rank}d"
     axes = _pool_axes(name, input, rank, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and integer(name, "divisor_override", abs(divisor_override), 0) == 0:
+    if divisor_override is not None and integer(name, "divisor_override", divisor_override, -LARGEST) == 0:
         raise ValueError(f"{name}: need divisor_override other than 0")
     return ops.AVG_POOL[rank](input, spans=_spans(axes, bool(count_include_pad), divisor_override))
 
 
+@takes_arrays
 def avg_pool1d(
     input: Array,
     kernel_size: Size,
@@ -227,6 +231,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@takes_arrays
 def avg_pool2d(
     input: Array,
     kernel_size: Size,
@@ -246,10 +251,9 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _adaptive_avg_pool(rank: int, input: Array, output_size: Any) -> Any:
-    name = f"adaptive_avg_pool{rank}d"
-    _check_rank(name, input, rank)
-    sizes = tuple(input.shape[2:])
+def _adaptive_avg_pool(name: str, input: Array, output_size: Any, rank: int) -> Any:
+    _check_input(name, input, rank)
+    sizes = input.shape[2:]
     given = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * rank
     if len(given) != rank:
         raise ValueError(f"{name}: need output_size as one number or {rank}, got {output_size!r}")
@@ -265,32 +269,35 @@ def _adaptive_avg_pool(rank: int, input: Array, output_size: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _adaptive_span(size: int, out: int) -> Span:
     """Windows of as equal a size as can be: [floor(o size / out), ceil((o + 1) size / out))."""
-    starts = tuple(o * size // out for o in range(out))
-    stops = tuple(-(-(o + 1) * size // out) for o in range(out))
-    return Span(size, starts, stops, tuple(b - a for a, b in zip(starts, stops, strict=True)))
+    starts, stops = np.arange(out) * size // out, -(-np.arange(1, out + 1) * size // out)
+    return Span(size, starts, stops, stops - starts)
 
 
-def adaptive_avg_pool1d(input: Array, output_size: Any) -> Any:
+@takes_arrays
+def adaptive_avg_pool1d(input: Array, output_size: int | Sequence[int | None] | None) -> Any:
     """Means over windows so chosen that the result has a given size: [floor(o L / OL), ceil((o + 1) L / OL)).
 
     Shapes: input (N, C, L); result (N, C, output_size); None keeps a size.
     """
-    return _adaptive_avg_pool(1, input, output_size)
+    return _adaptive_avg_pool("adaptive_avg_pool1d", input, output_size, 1)
 
 
-def adaptive_avg_pool2d(input: Array, output_size: Any) -> Any:
+@takes_arrays
+def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None] | None) -> Any:
     """Means over windows so chosen that the result has a given size: rows [floor(o H / OH), ceil((o + 1) H / OH)).
 
     Shapes: input (N, C, H, W); result (N, C, *output_size); one number for both, None keeps a size.
     """
-    return _adaptive_avg_pool(2, input, output_size)
+    return _adaptive_avg_pool("adaptive_avg_pool2d", input, output_size, 2)
 
 
+@takes_arrays
 def global_avg_pool1d(input: Array) -> Any:
     """The mean of each channel: (N, C, L) to (N, C, 1). Source: Lin, Chen and Yan, "Network in network", 2013."""
-    return _adaptive_avg_pool(1, input, 1)
+    return _adaptive_avg_pool("global_avg_pool1d", input, 1, 1)
 
 
+@takes_arrays
 def global_avg_pool2d(input: Array) -> Any:
     """The mean of each channel: (N, C, H, W) to (N, C, 1, 1). Source: Lin, Chen and Yan, "Network in network", 2013."""
-    return _adaptive_avg_pool(2, input, 1)
+    return _adaptive_avg_pool("global_avg_pool2d", input, 1, 2)

@@ -1,28 +1,34 @@
 """Layers without weights of their own: linear maps of given weights, embeddings, padding, resizing, one-hot codes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad import ops
+from minigrad.functional.arguments import takes_arrays
+from minigrad.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d
 from minigrad.op import Array
-from minigrad.ops.geometry import integer
+from minigrad.ops.checks import one_float_dtype
+from minigrad.ops.geometry import LARGEST, integer
 from minigrad.tape import Variable
 
 
-def linear(input: Array, weight: Array, bias: Array = None) -> Any:
+@takes_arrays
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Any:
     """y[..., k] = bias[k] + sum over c of weight[k, c] x[..., c]. Shapes: input (..., C), weight (K, C), bias (K)."""
     if not len(input.shape) or len(weight.shape) != 2 or input.shape[-1] != weight.shape[1]:
         columns = weight.shape[-1] if len(weight.shape) else "C"
         shapes = f"{tuple(input.shape)} and {tuple(weight.shape)}"
         raise ValueError(f"linear: need input (..., {columns}) and weight (K, C), got {shapes}")
-    rows = int(np.prod(input.shape[:-1], dtype=np.int64))
+    rows = math.prod(input.shape[:-1])
     flat = input if len(input.shape) == 2 else ops.reshape(input, shape=(rows, input.shape[-1]))
-    y = ops.linear(flat, weight) if bias is None else ops.linear(flat, weight, bias)
+    y = ops.linear(flat, weight, bias)
     return y if len(input.shape) == 2 else ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
 
 
+@takes_arrays
 def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Any:
     """The rows of weight that integers choose: y[i] = weight[input[i]]; the row `padding_idx` gets no gradient.
 
@@ -39,19 +45,20 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> An
     y = ops.getitem(weight, index=numbers.astype(np.int64))
     if padding_idx is None:
         return y
-    if not -rows <= padding_idx < rows:
+    if not -rows <= integer("embedding", "padding_idx", padding_idx, -rows) < rows:
         raise ValueError(f"embedding: need padding_idx in [{-rows}, {rows}), got {padding_idx}")
     constant = y.detach() if isinstance(y, Variable) else y  # type: ignore[attr-defined]
     return ops.where((numbers == padding_idx % rows)[..., None], constant, y)
 
 
+@takes_arrays
 def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
     """Values added around a tensor: pairs (before, after) for the last dimension first, as in PyTorch.
 
     Modes: 'constant' (with `value`; negative widths cut off), 'reflect', 'replicate', 'circular'.
     Raises: ValueError for widths that do not fit.
     """
-    widths = tuple(int(w) for w in pad)
+    widths = tuple(integer("pad", "widths", w, -LARGEST) for w in (pad if isinstance(pad, Sequence) else (pad,)))
     ndim = len(input.shape)
     if len(widths) % 2 or len(widths) > 2 * ndim:
         raise ValueError(f"pad: need pairs of widths, for at most {ndim} dimensions, got {widths}")
@@ -80,6 +87,7 @@ def _around(mode: str, size: int, before: int, after: int) -> np.ndarray:
     return (size - 1) - np.abs((size - 1) - np.abs(places))
 
 
+@takes_arrays
 def one_hot(tensor: Array, num_classes: int = -1) -> Any:
     """1 at each integer's place, 0 elsewhere: (...) to (..., num_classes); -1 means as many as the largest needs."""
     numbers = np.asarray(tensor._array if isinstance(tensor, Variable) else tensor)
@@ -88,13 +96,15 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Any:
     if num_classes == -1:
         if not numbers.size:
             raise ValueError("one_hot: need num_classes where there are no numbers")
-        num_classes = int(numbers.max()) + 1
-    if num_classes < 1 or (numbers.size and not (numbers.min() >= 0 and numbers.max() < num_classes)):
-        raise ValueError(f"one_hot: need numbers in [0, {num_classes})")
+        num_classes = max(int(numbers.max()) + 1, 1)
+    integer("one_hot", "num_classes", num_classes, 1)
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < num_classes):
+        raise ValueError(f"one_hot: need numbers in [0, {num_classes}), got {numbers.min()} to {numbers.max()}")
     codes = (numbers[..., None] == np.arange(num_classes)).astype(np.int64)
     return tensor.wrap(codes) if isinstance(tensor, Variable) else codes
 
 
+@takes_arrays
 def interpolate(
     input: Array,
     size: int | Sequence[int] | None = None,
@@ -108,6 +118,7 @@ def interpolate(
     Shapes: input (N, C, L) or (N, C, H, W); give `size`, or `scale_factor` for floor(H scale).
     Raises: ValueError for other modes, ranks or sizes.
     """
+    one_float_dtype("interpolate", input)
     rank = len(input.shape) - 2
     if rank not in (1, 2):
         raise ValueError(f"interpolate: need input (N, C, L) or (N, C, H, W), got {tuple(input.shape)}")
@@ -127,18 +138,20 @@ def interpolate(
         scales = tuple(out / s for out, s in zip(outs, sizes, strict=True)) if min(sizes) else (1.0,) * rank
     else:
         scales = tuple(float(v) for v in values)  # type: ignore[arg-type]
+        if not all(map(math.isfinite, scales)):
+            raise ValueError(f"interpolate: need finite scale_factor, got {scale_factor}")
         outs = tuple(integer("interpolate", "size", int(s * v), 1) for s, v in zip(sizes, scales, strict=True))
     if min(sizes) < 1:
         raise ValueError(f"interpolate: need at least one cell, got {tuple(input.shape)}")
     if mode == "area":
-        from minigrad.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d
-
         return (adaptive_avg_pool1d, adaptive_avg_pool2d)[rank - 1](input, outs)
     y = input
     for i, (s, out, scale) in enumerate(zip(sizes, outs, scales, strict=True)):
         before = (slice(None),) * (2 + i)
         if mode == "nearest":
-            y = y[(*before, np.minimum((np.arange(out) / scale).astype(np.int64), s - 1))]
+            # Of a given size the exact quotient: with a rounded scale, cells on a boundary would come out one too low.
+            places = np.arange(out) * s // out if scale_factor is None else (np.arange(out) / scale).astype(np.int64)
+            y = y[(*before, np.minimum(places, s - 1))]
         else:
             low, high, share = _neighbours(s, out, scale, bool(align_corners))
             share = share.astype(input.dtype).reshape(-1, *(1,) * (rank - 1 - i))

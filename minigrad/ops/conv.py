@@ -3,6 +3,7 @@
 conv, its transpose and its weight gradient are one trilinear form <dy, conv(x, w)>: each rule calls the other two.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,64 +49,60 @@ def _check_outputs(name: str, dy: np.ndarray, axes: Axes, filters: int | None) -
         raise ValueError(f"{name}: need (N, {wanted}, {SPATIAL[len(axes)]}) with sizes {outs}, got {dy.shape}")
 
 
-def _flat(x: np.ndarray) -> np.ndarray:
+def image(x: np.ndarray) -> np.ndarray:
     """Images as kernels take them, a signal as an image of one row."""
-    return x if x.ndim == 4 else x.reshape(x.shape[0], x.shape[1], 1, x.shape[2])
+    return x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, x.shape[2])
 
 
-def _block(terms: int, axes: Axes) -> int:
-    """How many rows of outputs to gather at once."""
-    rows = axes[0].out if len(axes) == 2 else 1
-    return max(1, min(rows, _SCRATCH // max(1, terms * axes[-1].out)))
+def pixels_of(dy: np.ndarray) -> np.ndarray:
+    """(N, K, OH, OW) as (N, K, OH * OW)."""
+    return dy.reshape(*dy.shape[:2], math.prod(dy.shape[2:]))
 
 
-def _outputs(axes: Axes) -> int:
-    return int(np.prod([a.out for a in axes], dtype=np.int64))
+def _plan(n: int, dy: np.ndarray, terms: int, axes: Axes) -> tuple[int, int, int]:
+    """For n items of work on dy (N, K, pixels): the parts, the rows of outputs to gather at once, and their pixels."""
+    rows, columns = (axes[0].out, axes[1].out) if len(axes) == 2 else (1, axes[0].out)
+    block = max(1, min(rows, _SCRATCH // max(1, terms * columns)))
+    return parts(n, dy.size * terms // 30), block, block * columns
 
 
 def _forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, groups: int) -> np.ndarray:
-    samples, filters, pixels = x.shape[0], w.shape[0], _outputs(axes)
-    terms = int(np.prod(w.shape[1:]))
-    y = allocate((samples, filters, pixels), x.dtype)
+    samples, filters, terms = x.shape[0], w.shape[0], math.prod(w.shape[1:])
+    y = allocate((samples, filters, *(a.out for a in axes)), x.dtype)
     if y.size:
-        n_parts, block = parts(samples, samples * filters * terms * pixels // 30), _block(terms, axes)
-        scratch = allocate((n_parts, terms, block * axes[-1].out), x.dtype)
+        n_parts, block, pixels = _plan(samples, y, terms, axes)
+        scratch = allocate((n_parts, terms, pixels), x.dtype)
         bias = allocate((0,), x.dtype) if b is None else b
-        weights = w.reshape(filters, terms)
-        kernels.conv_forward(n_parts, samples, _flat(x), weights, bias, groups, *plane(axes), block, y, scratch)
-    return y.reshape(samples, filters, *(a.out for a in axes))
+        matrix, out = w.reshape(filters, terms), pixels_of(y)
+        kernels.conv_forward(n_parts, samples, image(x), matrix, bias, groups, *plane(axes), block, out, scratch)
+    return y
 
 
 def _input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
-    samples, filters, pixels = dy.shape[0], w.shape[0], _outputs(axes)
-    terms = int(np.prod(w.shape[1:]))
+    samples, filters, terms = dy.shape[0], w.shape[0], math.prod(w.shape[1:])
     dx = allocate((samples, w.shape[1] * groups, *(a.size for a in axes)), dy.dtype)
-    if filters == 0:
-        dx[...] = 0
-    elif dx.size:
-        n_parts, block = parts(samples, samples * filters * terms * pixels // 30), _block(terms, axes)
-        scratch = allocate((n_parts, terms, block * axes[-1].out), dy.dtype)
+    if dx.size:
+        n_parts, block, pixels = _plan(samples, dy, terms, axes)
+        scratch = allocate((n_parts, terms, pixels), dy.dtype)
         transposed = w.reshape(groups, filters // groups, terms).swapaxes(1, 2)
-        wt = np.ascontiguousarray(transposed).reshape(
-            groups * terms, filters // groups
-        )  # so that its rows are read in order
-        out = dy.reshape(samples, filters, pixels)
-        kernels.conv_input_gradient(n_parts, samples, out, wt, groups, *plane(axes), block, _flat(dx), scratch)
+        # A copy, so that its rows are read in order.
+        wt = np.ascontiguousarray(transposed).reshape(groups * terms, filters // groups)
+        out = pixels_of(dy)
+        kernels.conv_input_gradient(n_parts, samples, out, wt, groups, *plane(axes), block, image(dx), scratch)
     return dx
 
 
 def _weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
-    samples, filters, pixels = dy.shape[0], dy.shape[1], _outputs(axes)
+    filters = dy.shape[1]
     shape = (filters, x.shape[1] // groups, *(a.window for a in axes))
-    terms = int(np.prod(shape[1:]))
-    if samples == 0 or filters * terms == 0:
+    if not (x.size and dy.size):
         return np.zeros(shape, dy.dtype)
-    chunks = -(-samples // CHUNK)
-    n_parts, block = parts(chunks, samples * filters * terms * pixels // 30), _block(terms, axes)
+    chunks, terms = -(-len(x) // CHUNK), math.prod(shape[1:])
+    n_parts, block, pixels = _plan(chunks, dy, terms, axes)
     partial = allocate((chunks, filters, terms), dy.dtype)
-    scratch = allocate((n_parts, block * axes[-1].out, terms), dy.dtype)
-    out = dy.reshape(samples, filters, pixels)
-    kernels.conv_weight_gradient(n_parts, chunks, out, _flat(x), groups, *plane(axes), block, partial, scratch)
+    scratch = allocate((n_parts, pixels, terms), dy.dtype)
+    out = pixels_of(dy)
+    kernels.conv_weight_gradient(n_parts, chunks, out, image(x), groups, *plane(axes), block, partial, scratch)
     return sum_of_chunks(partial).reshape(shape)
 
 
@@ -113,13 +110,15 @@ def sum_of_chunks(partial: np.ndarray) -> np.ndarray:
     """The sum over the first dimension, by the pairwise tree."""
     flat = partial.reshape(partial.shape[0], -1)
     tree_sum(parts(flat.shape[1], flat.size), flat.shape[1], flat)
-    return partial[0]
+    return partial[0] if len(partial) == 1 else partial[0].copy()  # or the other chunks would live as long as the sum
 
 
 @op
 def channel_sum(x: Array) -> Any:
     """The sum of x (N, C, ...) over all but its channels: a bias's gradient"""
     one_float_dtype("channel_sum", x)
+    if x.ndim < 2:
+        raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
     samples, channels = x.shape[:2]
     if not x.size:
         return np.zeros(channels, x.dtype), (x.shape,)
@@ -150,7 +149,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
     def conv_vjp(dy: Array, x: Array, w: Array, axes: Axes, groups: int, *, needs: tuple[bool, ...]) -> Any:
         dx = transpose(dy, w, axes=axes, groups=groups) if needs[0] else None
         dw = weight_gradient(dy, x, axes=axes, groups=groups) if needs[1] else None
-        return (dx, dw, channel_sum(dy) if needs[-1] else None)[: len(needs)]
+        return dx, dw, channel_sum(dy) if needs[2] else None
 
     @op(name=transpose_name)
     def transpose(dy: Array, w: Array, *, axes: Axes, groups: int = 1) -> Any:

@@ -9,19 +9,19 @@ from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import channel_sum, sum_of_chunks
+from minigrad.ops.conv import channel_sum, pixels_of, sum_of_chunks
 from minigrad.ops.memory import allocate
 from minigrad.ops.shape import permute
 
 
 def _mix(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    samples, channels, *sizes = x.shape
-    flat = x.reshape(samples, channels, int(np.prod(sizes)))
-    y = allocate((samples, w.shape[0], flat.shape[2]), x.dtype)
+    samples, _, *sizes = x.shape
+    y = allocate((samples, w.shape[0], *sizes), x.dtype)
     if y.size:
         bias = allocate((0,), x.dtype) if b is None else b
-        kernels.conv1x1_forward(parts(samples, flat.size * w.shape[0] // 30), samples, flat, w, bias, y)
-    return y.reshape(samples, w.shape[0], *sizes)
+        n_parts = parts(samples, x.size * w.shape[0] // 30)
+        kernels.conv1x1_forward(n_parts, samples, pixels_of(x), w, bias, pixels_of(y))
+    return y
 
 
 @op
@@ -41,7 +41,7 @@ def conv1x1(x: Array, w: Array, b: Array = None) -> Any:
 def conv1x1_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any:
     dx = conv1x1(dy, permute(w, dims=(1, 0))) if needs[0] else None
     dw = conv1x1_weight_gradient(dy, x) if needs[1] else None
-    return (dx, dw, channel_sum(dy) if needs[-1] else None)[: len(needs)]
+    return dx, dw, channel_sum(dy) if needs[2] else None
 
 
 @op
@@ -56,7 +56,7 @@ def conv1x1_weight_gradient(dy: Array, x: Array) -> Any:
     if not (x.size and dy.size):
         return np.zeros((filters, channels), dy.dtype), (dy, x)
     chunks = -(-samples // CHUNK)
-    out, flat = dy.reshape(samples, filters, -1), x.reshape(samples, channels, -1)
+    out, flat = pixels_of(dy), pixels_of(x)
     partial = allocate((chunks, filters, channels), dy.dtype)
     n_parts = parts(chunks, x.size * filters // 30)
     scratch = allocate((n_parts, flat.shape[2], channels), dy.dtype)

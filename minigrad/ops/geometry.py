@@ -5,6 +5,7 @@ Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning
 """
 
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -44,12 +45,16 @@ def plane(axes: Sequence[Axis]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return height.kernel_axis(), width.kernel_axis()
 
 
+def _whole(name: str, what: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: need {what} as integers, got {value!r}") from None
+
+
 def integer(name: str, what: str, value: Any, least: int) -> int:
     """An integer within bounds, or an error that names the setting."""
-    try:
-        number = int(value.__index__())
-    except AttributeError:
-        raise TypeError(f"{name}: need {what} as integers, got {value!r}") from None
+    number = _whole(name, what, value)
     if not least <= number <= LARGEST:
         raise ValueError(f"{name}: need {what} of at least {least} and at most {LARGEST}, got {number}")
     return number
@@ -65,20 +70,27 @@ def per_axis(name: str, what: str, value: Any, rank: int, least: int) -> tuple[i
     return tuple(integer(name, what, v, least) for v in values)
 
 
-def _pads(name: str, padding: Any, rank: int) -> tuple[tuple[int, int], ...]:
+def pads(name: str, padding: Any, rank: int) -> tuple[tuple[int, int], ...]:
+    """Padding as a pair (before, after) per axis; 'same' takes more than this to work out."""
+    padding = _frozen(name, "padding", padding)
     if padding == "valid":
         return ((0, 0),) * rank
     if isinstance(padding, str):
         raise ValueError(f"{name}: need padding as numbers, 'valid' or 'same', got {padding!r}")
-    if isinstance(padding, Sequence) and any(isinstance(p, Sequence) for p in padding):
-        if len(padding) != rank or any(not isinstance(p, Sequence) or len(p) != 2 for p in padding):
+    if isinstance(padding, tuple) and any(isinstance(p, tuple) for p in padding):
+        if len(padding) != rank or any(not isinstance(p, tuple) or len(p) != 2 for p in padding):
             raise ValueError(f"{name}: need padding as {rank} pairs (before, after), got {padding!r}")
         return tuple((integer(name, "padding", b, 0), integer(name, "padding", a, 0)) for b, a in padding)
     return tuple((p, p) for p in per_axis(name, "padding", padding, rank, 0))
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _frozen(name: str, what: str, value: Any) -> Any:
+    """A setting as integers and tuples: the key of a cache, where 1.0 would pass for 1."""
+    if type(value) is int or isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return tuple(_frozen(name, what, v) for v in value)
+    return _whole(name, what, value)
 
 
 def window_axes(
@@ -92,10 +104,10 @@ def window_axes(
     return _window_axes(
         name,
         tuple(sizes),
-        _hashable(window),
-        _hashable(stride),
-        _hashable(padding),
-        _hashable(dilation),
+        _frozen(name, "kernel_size", window),
+        _frozen(name, "stride", stride),
+        _frozen(name, "padding", padding),
+        _frozen(name, "dilation", dilation),
         bool(ceil_mode),
     )
 
@@ -108,28 +120,31 @@ def _window_axes(
     windows = per_axis(name, "kernel_size", window, rank, 1)
     strides = per_axis(name, "stride", stride, rank, 1)
     dilations = per_axis(name, "dilation", dilation, rank, 1)
-    pads = None if padding == "same" else _pads(name, padding, rank)
+    around = None if padding == "same" else pads(name, padding, rank)
     axes = []
     for i, (size, f, s, d) in enumerate(zip(sizes, windows, strides, dilations, strict=True)):
         span = d * (f - 1) + 1
-        if pads is None:
+        if around is None:
             out = -(-size // s)
             total = max((out - 1) * s + span - size, 0)
             before, after = total // 2, total - total // 2
         else:
-            before, after = pads[i]
+            before, after = around[i]
             room = size + before + after - span
             out = room // s + 1
             # An overhanging window counts if it starts in the input or the padding before it, not behind them.
-            if ceil_mode and room >= 0 and room % s and out * s < size + before:
+            if ceil_mode and room % s and out * s < size + before:
                 out += 1
-        if size < 1 or out < 1 or span > size + before + after:
+        if size < 1 or out < 1:
             raise ValueError(
                 f"{name}: a window of {f} cells, {d} apart (span {span}), does not fit size {size} "
                 f"with padding ({before}, {after})"
             )
-        if span > LARGEST or size + before + after > LARGEST or out * s > LARGEST:
-            raise ValueError(f"{name}: sizes above {LARGEST} are not supported")
+        if max(span, size + before + after, out * s) > LARGEST:
+            raise ValueError(
+                f"{name}: need sizes of at most {LARGEST}, got size {size} with padding ({before}, {after}), "
+                f"span {span}, stride {s}"
+            )
         axes.append(Axis(size, f, s, before, d, out, after))
     return tuple(axes)
 
@@ -139,25 +154,25 @@ def transposed_axes(
 ) -> tuple[Axis, ...]:
     """The axes of the convolution whose transpose takes an input of `sizes`: there `sizes` are the outputs.
 
-    Size of the result along an axis: (H - 1) S - before - after + D (F - 1) + output_padding + 1.
+    Size of the result along an axis: (H - 1) S - before - after + D (F - 1) + output_padding + 1, or H S for 'same'.
     """
     rank = len(sizes)
     windows = per_axis(name, "kernel_size", window, rank, 1)
     strides = per_axis(name, "stride", stride, rank, 1)
     dilations = per_axis(name, "dilation", dilation, rank, 1)
     extras = per_axis(name, "output_padding", output_padding, rank, 0)
-    if padding == "same":
-        # As much as leaves S times the input.
-        totals = [
-            max(d * (f - 1) + 1 - s + e, 0) for f, s, d, e in zip(windows, strides, dilations, extras, strict=True)
-        ]
-        pads: tuple[tuple[int, int], ...] = tuple((t // 2, t - t // 2) for t in totals)
-    else:
-        pads = _pads(name, padding, rank)
+    padding = _frozen(name, "padding", padding)
+    around = None if padding == "same" else pads(name, padding, rank)
     axes = []
-    for size, f, s, d, e, (before, after) in zip(sizes, windows, strides, dilations, extras, pads, strict=True):
+    for i, (size, f, s, d, e) in enumerate(zip(sizes, windows, strides, dilations, extras, strict=True)):
         if e >= max(s, d):
             raise ValueError(f"{name}: need output_padding smaller than stride or dilation ({s}, {d}), got {e}")
+        if around is None:  # cut off what is more than S times the input, or fill up to it
+            more = d * (f - 1) + 1 + e - s
+            e, total = e + max(-more, 0), max(more, 0)
+            before, after = total // 2, total - total // 2
+        else:
+            before, after = around[i]
         result = (size - 1) * s - before - after + d * (f - 1) + e + 1
         if size < 1 or not 1 <= result <= LARGEST:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Locally connected layers: local connectivity without shared weights, the step between dense and convolution."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,19 @@ from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, op
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import SPATIAL, WINDOW, Axes, sum_of_chunks
+from minigrad.ops.conv import SPATIAL, WINDOW, Axes, image, pixels_of, sum_of_chunks
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
 
 
-def _image(x: np.ndarray) -> np.ndarray:
-    return x if x.ndim == 4 else x.reshape(x.shape[0], x.shape[1], 1, x.shape[2])
-
-
 def _pixels_first(dy: np.ndarray) -> np.ndarray:
     """(N, K, ...) as (N, pixels, K): in the kernel each pixel has its own filters."""
-    flat = dy.reshape(dy.shape[0], dy.shape[1], int(np.prod(dy.shape[2:])))
-    return np.ascontiguousarray(flat.swapaxes(1, 2))
+    return np.ascontiguousarray(pixels_of(dy).swapaxes(1, 2))
 
 
 def _matrices(w: np.ndarray, rank: int) -> np.ndarray:
     """(OH, OW, K, C, FH, FW) as one matrix (K, terms) per pixel."""
-    return w.reshape(int(np.prod(w.shape[:rank])), w.shape[rank], int(np.prod(w.shape[rank + 1 :])))
+    return w.reshape(math.prod(w.shape[:rank]), w.shape[rank], math.prod(w.shape[rank + 1 :]))
 
 
 def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
@@ -42,8 +38,9 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         if dy is not None and (dy.ndim != rank + 2 or dy.shape[2:] != outs):
             raise ValueError(f"{title}: need dy (N, K, {SPATIAL[rank]}) with sizes {outs}, got {dy.shape}")
         if w is not None:
-            channels = w.shape[rank + 1] if x is None and w.ndim == 2 * rank + 2 else -1 if x is None else x.shape[1]
-            filters = w.shape[rank] if dy is None and w.ndim == 2 * rank + 2 else -1 if dy is None else dy.shape[1]
+            filters, channels = w.shape[rank : rank + 2] if w.ndim == 2 * rank + 2 else (-1, -1)
+            channels = channels if x is None else x.shape[1]
+            filters = filters if dy is None else dy.shape[1]
             if w.shape != (*outs, filters, channels, *windows):
                 raise ValueError(
                     f"{title}: need weight (outputs, K, C, {WINDOW[rank]}) with outputs {outs}, C = {channels}, "
@@ -62,7 +59,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         if y.size:
             n_parts = parts(samples, y.size * terms // 4)
             scratch = allocate((n_parts, pixels, terms), x.dtype)
-            kernels.local_forward(n_parts, samples, _image(x), matrices, *plane(axes), y, scratch)
+            kernels.local_forward(n_parts, samples, image(x), matrices, *plane(axes), y, scratch)
         out = np.ascontiguousarray(y.swapaxes(1, 2))
         return out.reshape(samples, filters, *(a.out for a in axes)), (x, w, axes)
 
@@ -82,7 +79,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
             n_parts = parts(samples, dy.size * matrices.shape[2] // 4)
             scratch = allocate((n_parts, matrices.shape[0], matrices.shape[2]), dy.dtype)
             kernels.local_input_gradient(
-                n_parts, samples, _pixels_first(dy), matrices, *plane(axes), _image(dx), scratch
+                n_parts, samples, _pixels_first(dy), matrices, *plane(axes), image(dx), scratch
             )
         return dx, (dy, w, axes)
 
@@ -100,11 +97,11 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         if not (x.size and dy.size):
             return np.zeros(shape, dy.dtype), (dy, x, axes)
         out = _pixels_first(dy)
-        pixels, terms, chunks = out.shape[1], int(np.prod(shape[rank + 1 :])), -(-samples // CHUNK)
+        pixels, terms, chunks = out.shape[1], math.prod(shape[rank + 1 :]), -(-samples // CHUNK)
         n_parts = parts(chunks, dy.size * terms // 4)
         partial = allocate((chunks, pixels, filters, terms), dy.dtype)
         scratch = allocate((n_parts, pixels, terms), dy.dtype)
-        kernels.local_weight_gradient(n_parts, chunks, out, _image(x), *plane(axes), partial, scratch)
+        kernels.local_weight_gradient(n_parts, chunks, out, image(x), *plane(axes), partial, scratch)
         return sum_of_chunks(partial).reshape(shape), (dy, x, axes)
 
     @weight_gradient.vjp(masked=True)

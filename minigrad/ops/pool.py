@@ -3,6 +3,8 @@
 Max pooling and unpooling by the same winners are each other's derivatives; so are average pooling and its transpose.
 """
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,21 +22,20 @@ class Span(NamedTuple):
     """Averaging windows along one axis: each covers [start, stop) of the input's cells and counts for `count`."""
 
     size: int
-    starts: tuple[int, ...]
-    stops: tuple[int, ...]
-    counts: tuple[int, ...]
+    starts: np.ndarray  # int64, like the others
+    stops: np.ndarray
+    counts: np.ndarray
 
 
 Spans = tuple[Span, ...]
-_ROW = Span(1, (0,), (1,), (1,))
+_ROW = Span(1, np.array([0]), np.array([1]), np.array([1]))
 
 
 def _tables(spans: Spans, dtype: Any) -> tuple[np.ndarray, ...]:
     """The spans of height and width as the kernels take them."""
-    tables: list[np.ndarray] = []
-    for span in spans if len(spans) == 2 else (_ROW, *spans):
-        tables += [np.array(span.starts), np.array(span.stops), np.array(span.counts, dtype)]
-    return tuple(tables)
+    height, width = spans if len(spans) == 2 else (_ROW, *spans)
+    rows, columns = height.counts.astype(dtype), width.counts.astype(dtype)
+    return height.starts, height.stops, rows, width.starts, width.stops, columns
 
 
 def _planes(x: np.ndarray) -> np.ndarray:
@@ -44,7 +45,7 @@ def _planes(x: np.ndarray) -> np.ndarray:
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    return x.reshape(x.shape[0] * x.shape[1], int(np.prod(x.shape[2:])))
+    return x.reshape(x.shape[0] * x.shape[1], math.prod(x.shape[2:]))
 
 
 def _check(name: str, x: np.ndarray, sizes: tuple[int, ...]) -> None:
@@ -57,9 +58,24 @@ def check_winners(name: str, winners: np.ndarray, sizes: tuple[int, ...]) -> Non
     """Kernels follow these into memory."""
     if winners.dtype != np.int64:
         raise TypeError(f"{name}: need indices as int64, got {winners.dtype}")
-    cells = int(np.prod(sizes))
-    if winners.size and not (winners.min() >= -1 and winners.max() < cells):
-        raise ValueError(f"{name}: need indices in [0, {cells}) for sizes {sizes}")
+    cells = math.prod(sizes)
+    if winners.size and not (winners.min() >= 0 and winners.max() < cells):
+        got = f"{winners.min()} to {winners.max()}"
+        raise ValueError(f"{name}: need indices in [0, {cells}) for sizes {sizes}, got {got}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_seen(name: str, axes: Axes) -> None:
+    """Every max-pooling window must see a cell of the input: with dilation, all of its cells may lie in the padding."""
+    for axis in axes:
+        start = np.arange(axis.out) * axis.stride - axis.before
+        first = np.where(start < 0, start % axis.dilation, start)  # the first of its cells that is not before the input
+        unseen = np.flatnonzero((first >= axis.size) | (first >= start + axis.span))
+        if unseen.size:
+            raise ValueError(
+                f"{name}: window {unseen[0]} of {axis.out} sees only padding: size {axis.size}, kernel_size "
+                f"{axis.window}, stride {axis.stride}, padding ({axis.before}, {axis.after}), dilation {axis.dilation}"
+            )
 
 
 def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
@@ -69,6 +85,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
     def pool(x: Array, *, axes: Axes) -> Any:
         """(y, winners): the largest value of each window, and where it stood; the first one wins a tie, NaN wins all"""
         _check(pool_name, x, tuple(a.size for a in axes))
+        _check_seen(pool_name, axes)
         planes, outs = _planes(x), tuple(a.out for a in axes)
         height, width = plane(axes)
         y = allocate((planes.shape[0], height[5], width[5]), x.dtype)
@@ -84,7 +101,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
 
     @op(name=unpool_name)
     def unpool(dy: Array, winners: Array, *, sizes: tuple[int, ...]) -> Any:
-        """Zeros of `sizes` with each dy added where its winner stood; nothing where the winner is -1"""
+        """Zeros of `sizes` with each dy added where its winner stood"""
         one_float_dtype(unpool_name, dy)
         if dy.ndim != rank + 2 or winners.shape != dy.shape:
             raise ValueError(f"{unpool_name}: need values and indices of one shape, got {dy.shape} and {winners.shape}")

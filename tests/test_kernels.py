@@ -1,0 +1,179 @@
+"""Kernels below the ops: the same bits in any number of parts, nothing unwritten or read too early, layering."""
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from minigrad.kernels.reduce import CHUNK
+from minigrad.kernels.threads import Launcher
+
+import minigrad as mg
+from minigrad import functional as F
+from minigrad.ops import memory
+from minigrad.ops.geometry import window_axes
+
+FOLDER = Path(__file__).resolve().parent.parent / "kernels"
+OPS = [m for name, m in sys.modules.items() if name.startswith("minigrad.ops.") and name != "minigrad.ops.memory"]
+
+
+def having(name):
+    """The modules of ops that look a name up."""
+    return [module for module in OPS if hasattr(module, name)]
+
+
+def launchers():
+    """Every kernel that ops launch, as (module of kernels, name)."""
+    found = {}
+    for path in FOLDER.glob("*.py"):
+        module = __import__(f"minigrad.kernels.{path.stem}", fromlist=["x"])
+        found |= {id(v): f"{path.stem}.{n}" for n, v in vars(module).items() if isinstance(v, Launcher)}
+    return found
+
+
+def run(function, *shapes, dtype):
+    """Values and gradients of a function, as one list of arrays."""
+    rng = np.random.default_rng(10)
+    xs = [mg.tensor(rng.standard_normal(s).astype(dtype), requires_grad=True) for s in shapes]
+    y = function(*xs)
+    gradients = mg.grad(y, xs, rng.standard_normal(y.shape).astype(dtype), create_graph=True)
+    again = [g for g in gradients if g.requires_grad]
+    second = mg.grad(again, xs, [rng.standard_normal(g.shape).astype(dtype) for g in again], allow_unused=True)
+    return [a.detach().numpy() for a in (y, *gradients, *second) if a is not None]
+
+
+# Odd sizes, and more samples than several chunks of the batch.
+CASES = {
+    "conv2d": (lambda *xs: F.conv2d(*xs, stride=(2, 1), padding=1, groups=2), (37, 4, 7, 5), (6, 2, 3, 2), (6,)),
+    "conv1d": (lambda *xs: F.conv1d(*xs, padding="same", dilation=2), (37, 3, 9), (5, 3, 4), (5,)),
+    "conv_transpose2d": (lambda *xs: F.conv_transpose2d(*xs, stride=2), (37, 3, 4, 3), (3, 2, 3, 2)),
+    "conv1x1": (F.conv1x1, (37, 3, 5, 3), (5, 3), (5,)),
+    "locally_connected2d": (lambda *xs: F.locally_connected2d(*xs, padding=1), (19, 3, 4, 3), (5, 4, 3, 3, 2, 2)),
+    "locally_connected1d": (lambda *xs: F.locally_connected1d(*xs, stride=2), (19, 3, 7), (3, 5, 3, 3)),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True) ** 2, (7, 3, 9, 6)),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True) ** 2, (7, 3, 9, 6)),
+    "adaptive_avg_pool1d": (lambda x: F.adaptive_avg_pool1d(x, 3) ** 2, (7, 3, 8)),
+    "gelu": (F.gelu, (9, 31)),
+    "linear": (F.linear, (37, 5), (3, 5), (3,)),
+    "matmul": (mg.matmul, (3, 5, 7), (3, 7, 3)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", list(CASES))
+def test_any_number_of_parts_gives_the_same_bits(name, dtype, monkeypatch):
+    results = []
+    for count in (1, 2, 3, 5):
+        for module in having("parts"):
+            monkeypatch.setattr(module, "parts", lambda n, work, count=count: max(1, min(count, n)))
+        results.append(run(*CASES[name], dtype=dtype))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.isfinite(a).all()
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_outputs_and_scratch_are_written_before_they_are_read_and_wholly(name, monkeypatch):
+    clean = run(*CASES[name], dtype=np.float32)
+    poisoned = 0
+
+    def poison(shape, dtype):
+        nonlocal poisoned
+        poisoned += 1
+        array = memory.allocate(shape, dtype)
+        array.fill(np.nan if array.dtype.kind == "f" else -(2**40))
+        return array
+
+    for module in having("allocate"):
+        monkeypatch.setattr(module, "allocate", poison)
+    for a, b in zip(run(*CASES[name], dtype=np.float32), clean, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert poisoned or name == "gelu"
+
+
+def test_the_cases_above_launch_every_kernel(monkeypatch):
+    reached = set()
+    call = Launcher.__call__
+    monkeypatch.setattr(Launcher, "__call__", lambda self, *args: reached.add(id(self)) or call(self, *args))
+    for case in CASES.values():
+        run(*case, dtype=np.float32)
+    missing = {name for key, name in launchers().items() if key not in reached}
+    assert not missing
+
+
+def test_a_result_that_no_memory_holds_is_a_memory_error_and_no_overflow():
+    x, w = np.ones((1, 1, 2, 2)), np.ones((4, 1, 2, 2))
+    with pytest.raises(MemoryError, match=r"shape \(1, 4, 1073741825, 1073741825\)"):
+        F.conv2d(x, w, padding=2**29)
+
+
+def test_kernels_know_numpy_numba_and_themselves_only():
+    allowed = {"numpy", "numba", "llvmlite", *(p.stem for p in FOLDER.glob("*.py"))}
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""] if node.level == 0 else []
+                assert node.level <= 1, path
+            else:
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                top = name.split(".")[0]
+                assert top in allowed or top in STANDARD, f"{path.name} imports {name}"
+
+
+STANDARD = {
+    "collections", "contextlib", "ctypes", "functools", "hashlib", "importlib", "math", "operator", "os", "pathlib",
+    "pickle", "sys", "tempfile", "threading", "typing", "uuid", "warnings",
+}  # fmt: skip
+
+
+def test_no_kernel_allocates():
+    """No NumPy function that makes an array is called in a kernel; scratch comes from the op."""
+    for path in FOLDER.glob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and any("kernel" in ast.dump(d) for d in function.decorator_list):
+                called = {
+                    n.func.attr for n in ast.walk(function) if isinstance(n, ast.Call) and hasattr(n.func, "attr")
+                }
+                assert called <= {"type", "isnan", "erf"}, f"{path.name}: {function.name} calls {called}"
+
+
+def tree(terms):
+    """The sum of a list by a balanced pairwise tree: neighbours first."""
+    terms = list(terms)
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(pairs) * 2 :]
+    return terms[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("samples", [1, 7, 8, 9, 40, 83])
+def test_a_sum_over_the_batch_goes_by_chunks_of_eight_and_a_pairwise_tree(samples, dtype):
+    """Bit for bit: in order within a chunk, then the chunks in pairs."""
+    x = np.random.default_rng(samples).standard_normal((samples, 3, 1)).astype(dtype)
+    chunks = []
+    for start in range(0, samples, 8):
+        total = np.zeros(3, dtype)
+        for n in range(start, min(samples, start + 8)):
+            total += x[n, :, 0]
+        chunks.append(total)
+    assert CHUNK == 8
+    np.testing.assert_array_equal(mg.OPS["channel_sum"](x), tree(chunks))
+    if samples > 16:
+        assert (mg.OPS["channel_sum"](x) != np.sum(x, axis=(0, 2))).any()  # another order gives other bits
+
+
+@pytest.mark.parametrize("name", ["conv2d_weight_gradient", "locally_connected2d_weight_gradient"])
+def test_the_gradient_of_a_batch_is_the_tree_of_its_chunks_gradients(name):
+    rng = np.random.default_rng(12)
+    axes = window_axes("test", (5, 4), 3, 1, 1, 1)
+    dy, x = rng.standard_normal((43, 4, 5, 4)), rng.standard_normal((43, 3, 5, 4))
+    op = mg.OPS[name]
+    chunks = [op(dy[i : i + 8], x[i : i + 8], axes=axes) for i in range(0, 43, 8)]
+    np.testing.assert_array_equal(op(dy, x, axes=axes), tree(chunks))
+    dy, x = dy.reshape(43, 4, 20), x.reshape(43, 3, 20)
+    op = mg.OPS["conv1x1_weight_gradient"]
+    np.testing.assert_array_equal(op(dy, x), tree(op(dy[i : i + 8], x[i : i + 8]) for i in range(0, 43, 8)))
