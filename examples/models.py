@@ -1,0 +1,43 @@
+"""The classifiers that `train_digits.py` offers, each a function of the images' shape and the number of classes."""
+
+from minigrad import nn
+
+SMALLEST = {"mlp": 28, "lenet5": 28, "cnn": 4}  # pixels each way; smaller images are enlarged
+
+
+def mlp(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+    """Two dense layers: every pixel is connected to every hidden unit, and its neighbours mean nothing."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, 128), nn.ReLU(), nn.Linear(128, classes))
+
+
+def lenet5(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+    """Two convolutions with pooling, then dense layers; with ReLU and max pooling, as it is used today.
+
+    Source: Y. LeCun and others, "Gradient-based learning applied to document recognition", 1998.
+    """
+    features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # 28 x 28 -> 14 x 14
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),  # -> 10 x 10 -> 5 x 5
+        nn.Flatten(),
+        *(nn.Linear(features, 120), nn.ReLU()),
+        *(nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, classes),
+    )
+
+
+def cnn(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+    """Convolutions all the way: the last one votes for a class at every place, and the votes are averaged.
+
+    No layer depends on the size of the image. Source: M. Lin, Q. Chen and S. Yan, "Network in network", 2014.
+    """
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv1x1(64, classes), nn.GlobalAvgPool2d(), nn.Flatten()),
+    )
+
+
+MODELS = {"mlp": mlp, "lenet5": lenet5, "cnn": cnn}

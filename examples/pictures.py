@@ -1,0 +1,103 @@
+"""The two pictures that `train_digits.py` saves, each a function that returns a Matplotlib figure."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure  # without pyplot: figures that no window shows and no list keeps alive
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from minigrad.data import Split
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#dddddd"  # told apart with any colour vision
+MOST_FILTERS, MOST_DIGITS, MOST_NUMBERS = 32, 25, 20
+
+
+def training(history: Sequence[dict[str, float]], confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Loss and accuracy after every epoch, and what the test images were taken for."""
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    figure.suptitle(title)
+    loss, accuracy, matrix = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
+    curves(loss, history, "loss")
+    loss.set(title="Loss", ylabel="cross-entropy (nats per image)", yscale="log")
+    curves(accuracy, history, "accuracy")
+    accuracy.set(title="Accuracy", ylabel="share of images recognised")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1))
+    confusions(matrix, confusion, classes)
+    return figure
+
+
+def curves(axes: Axes, history: Sequence[dict[str, float]], what: str) -> None:
+    """One quantity by epoch: on the training images while they are learnt, on the validation images after it."""
+    epochs = [row["epoch"] for row in history]
+    marker = "o" if len(epochs) < 10 else None
+    for name, key, colour, style in (("training", what, BLUE, "--"), ("validation", f"validation_{what}", ORANGE, "-")):
+        axes.plot(epochs, [row[key] for row in history], style, color=colour, marker=marker, label=name)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=GREY)
+    axes.legend(loc="best" if what == "loss" else "lower right")
+
+
+def confusions(axes: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
+    """Counts by true and predicted class. Only mistakes are coloured: beside the diagonal they would vanish."""
+    diagonal = np.eye(len(counts), dtype=bool)
+    most = max(4, counts[~diagonal].max(initial=0))
+    axes.imshow(np.where(diagonal, 1, np.nan), cmap="Greys", vmin=0, vmax=8)
+    axes.imshow(np.where(diagonal | (counts == 0), np.nan, counts), cmap="YlOrRd", vmin=0, vmax=most)
+    if len(counts) <= MOST_NUMBERS:
+        for (true, predicted), count in np.ndenumerate(counts):
+            dark = true != predicted and count > 0.6 * most
+            if count:
+                axes.text(predicted, true, str(count), ha="center", va="center", size=8, color="w" if dark else "k")
+        slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 3 else {}
+        axes.set_xticks(range(len(classes)), classes, **slanted)
+        axes.set_yticks(range(len(classes)), classes)
+    title = f"{counts[~diagonal].sum()} of {counts.sum()} test images mistaken"
+    axes.set(title=title, xlabel="predicted class", ylabel="true class")
+
+
+def digits(filters: np.ndarray, test: Split, scores: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """The first layer's filters (K, C, FH, FW), and the test images that were mistaken with most confidence."""
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    figure.suptitle(title)
+    left, right = figure.subfigures(1, 2, wspace=0.05)
+    show_filters(left, filters)
+    show_mistakes(right, test, scores, classes)
+    return figure
+
+
+def show_filters(figure: SubFigure, filters: np.ndarray) -> None:
+    """Each filter on a scale of its own, with zero in the middle."""
+    shown = filters[:MOST_FILTERS].mean(axis=1)  # over the channels: digits have one
+    number = f"{len(shown)} of {len(filters)}" if len(shown) < len(filters) else f"{len(shown)}"
+    figure.suptitle(f"{number} filters of the first layer (red +, blue -, white 0)")
+    for axes, weights in zip(grid(figure, len(shown), least=3), shown, strict=True):
+        most = np.abs(weights).max() or 1
+        axes.imshow(weights, cmap="RdBu_r", vmin=-most, vmax=most)
+
+
+def show_mistakes(figure: SubFigure, test: Split, scores: np.ndarray, classes: Sequence[str]) -> None:
+    """Mistaken images, the surest first."""
+    probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    sure, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != test.labels)
+    shown = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_DIGITS]
+    number = f"{len(shown)} of {len(wrong)} mistaken test images, the surest first"
+    figure.suptitle(number if len(shown) < len(wrong) else f"{len(wrong) or 'No'} mistaken test images")
+    for axes, i in zip(grid(figure, len(shown), least=4), shown, strict=True):
+        axes.imshow(test.images[i].mean(axis=0), cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(f"{classes[test.labels[i]]} read as {classes[predicted[i]]}\n{sure[i]:.0%} sure", size=8)
+
+
+def grid(figure: SubFigure, count: int, least: int) -> list[Axes]:
+    """`count` places in a square, without ticks; at least `least` rows and columns, lest a few become huge."""
+    columns = max(least, math.ceil(math.sqrt(count)))
+    places = figure.subplots(max(least, math.ceil(count / columns)), columns, squeeze=False).ravel()
+    for unused in places[count:]:
+        unused.remove()
+    for axes in places[:count]:
+        axes.set(xticks=[], yticks=[])
+    return list(places[:count])
