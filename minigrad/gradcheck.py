@@ -46,8 +46,8 @@ def gradcheck(
     of func drowns the difference. Every output is weighted by v, so a wrong element of the Jacobian cannot hide behind
     others, as it can behind a plain sum.
 
-    Returns True, or raises GradcheckError (returns False with `raise_exception=False`). Raises TypeError for inputs that
-    cannot be checked.
+    Returns True, or raises GradcheckError (returns False with `raise_exception=False`).
+    Raises: TypeError for inputs that cannot be checked.
     """
     xs = tuple(as_tensor(x) for x in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))
     checked = [i for i, x in enumerate(xs) if x.requires_grad]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minigrad.kernels.reduce import CHUNK
-from minigrad.kernels.threads import Launcher
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.kernels.reduce import CHUNK
+from minigrad.kernels.threads import Launcher
 from minigrad.ops import memory
 from minigrad.ops.geometry import window_axes
 
