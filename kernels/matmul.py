@@ -38,4 +38,4 @@ def matmul_parallel(parts, n, a, b, a_index, b_index, c):
 
 
 matmul_forward = Launcher(matmul_range, matmul_parallel)
-"""c[i] = a[a_index[i]] b[b_index[i]] for a (A, M, R), b (B, R, N), c (C, M, N); items are C * ceil(M / 2) pairs of rows."""
+"""c[i] = a[a_index[i]] b[b_index[i]] for a (A, M, R), b (B, R, N), c (C, M, N); items are C ceil(M / 2) row pairs."""
