@@ -12,6 +12,7 @@ from minigrad import functional as F
 from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import Launcher
 from minigrad.ops import memory
+from minigrad.ops.batch import GROUP
 from minigrad.ops.geometry import window_axes
 
 FOLDER = Path(__file__).resolve().parent.parent / "kernels"
@@ -150,7 +151,7 @@ def tree(terms):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("samples", [1, 7, 8, 9, 40, 83])
+@pytest.mark.parametrize("samples", [1, 7, 8, 9, 40, 83, 1100])
 def test_a_sum_over_the_batch_goes_by_chunks_of_eight_and_a_pairwise_tree(samples, dtype):
     """Bit for bit: in order within a chunk, then the chunks in pairs."""
     x = np.random.default_rng(samples).standard_normal((samples, 3, 1)).astype(dtype)
@@ -174,6 +175,12 @@ def test_the_gradient_of_a_batch_is_the_tree_of_its_chunks_gradients(name):
     op = mg.OPS[name]
     chunks = [op(dy[i : i + 8], x[i : i + 8], axes=axes) for i in range(0, 43, 8)]
     np.testing.assert_array_equal(op(dy, x, axes=axes), tree(chunks))
-    dy, x = dy.reshape(43, 4, 20), x.reshape(43, 3, 20)
-    op = mg.OPS["conv1x1_weight_gradient"]
-    np.testing.assert_array_equal(op(dy, x), tree(op(dy[i : i + 8], x[i : i + 8]) for i in range(0, 43, 8)))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("conv1x1_weight_gradient", (2,)), ("linear_weight_gradient", ())])
+def test_so_it_does_for_more_samples_than_are_summed_at_once(name, shape):
+    rng = np.random.default_rng(13)
+    samples = 2 * GROUP + 43
+    dy, x = rng.standard_normal((samples, 4, *shape)), rng.standard_normal((samples, 3, *shape))
+    op = mg.OPS[name]
+    np.testing.assert_array_equal(op(dy, x), tree(op(dy[i : i + 8], x[i : i + 8]) for i in range(0, samples, 8)))

@@ -16,11 +16,11 @@ from minigrad.ops.activation import (
     softmax as softmax,
     softplus as softplus,
 )
+from minigrad.ops.batch import channel_sum as channel_sum
 from minigrad.ops.conv import (
     CONV as CONV,
     CONV_TRANSPOSE as CONV_TRANSPOSE,
     CONVOLVE as CONVOLVE,
-    channel_sum as channel_sum,
     check_conv as check_conv,
     conv1d as conv1d,
     conv1d_weight_gradient as conv1d_weight_gradient,

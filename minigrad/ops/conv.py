@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels import conv as kernels
-from minigrad.kernels.reduce import CHUNK, channel_sum as sum_channels, tree_sum
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, op
+from minigrad.ops.batch import channel_sum, sum_over_batch
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import Axis, plane
 from minigrad.ops.memory import allocate
-from minigrad.ops.shape import expand, flip, reshape
+from minigrad.ops.shape import flip
 
 Axes = tuple[Axis, ...]
 SPATIAL = {1: "L", 2: "H, W"}
@@ -97,40 +97,16 @@ def _weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> 
     shape = (filters, x.shape[1] // groups, *(a.window for a in axes))
     if not (x.size and dy.size):
         return np.zeros(shape, dy.dtype)
-    chunks, terms = -(-len(x) // CHUNK), math.prod(shape[1:])
-    n_parts, block, pixels = _plan(chunks, dy, terms, axes)
-    partial = allocate((chunks, filters, terms), dy.dtype)
-    scratch = allocate((n_parts, pixels, terms), dy.dtype)
-    out = pixels_of(dy)
-    kernels.conv_weight_gradient(n_parts, chunks, out, image(x), groups, *plane(axes), block, partial, scratch)
-    return sum_of_chunks(partial).reshape(shape)
+    out, images, terms = pixels_of(dy), image(x), math.prod(shape[1:])
 
+    def chunk_sums(some: slice, partial: np.ndarray) -> None:
+        chunks = len(partial)
+        n_parts, block, pixels = _plan(chunks, dy[some], terms, axes)
+        scratch = allocate((n_parts, pixels, terms), dy.dtype)
+        settings = groups, *plane(axes), block
+        kernels.conv_weight_gradient(n_parts, chunks, out[some], images[some], *settings, partial, scratch)
 
-def sum_of_chunks(partial: np.ndarray) -> np.ndarray:
-    """The sum over the first dimension, by the pairwise tree."""
-    flat = partial.reshape(partial.shape[0], -1)
-    tree_sum(parts(flat.shape[1], flat.size), flat.shape[1], flat)
-    return partial[0] if len(partial) == 1 else partial[0].copy()  # or the other chunks would live as long as the sum
-
-
-@op
-def channel_sum(x: Array) -> Any:
-    """The sum of x (N, C, ...) over all but its channels: a bias's gradient"""
-    one_float_dtype("channel_sum", x)
-    if x.ndim < 2:
-        raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
-    samples, channels = x.shape[:2]
-    if not x.size:
-        return np.zeros(channels, x.dtype), (x.shape,)
-    chunks = -(-samples // CHUNK)
-    partial = allocate((chunks, channels), x.dtype)
-    sum_channels(parts(chunks, x.size // 4), chunks, x.reshape(samples, channels, -1), partial)
-    return sum_of_chunks(partial), (x.shape,)
-
-
-@channel_sum.vjp
-def channel_sum_vjp(dy: Array, shape: tuple[int, ...]) -> Any:
-    return expand(reshape(dy, shape=(shape[1], *(1,) * (len(shape) - 2))), shape=shape)
+    return sum_over_batch(len(x), (filters, terms), dy.dtype, chunk_sums).reshape(shape)
 
 
 def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:

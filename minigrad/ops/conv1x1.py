@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels import conv1x1 as kernels
-from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
+from minigrad.ops.batch import channel_sum, sum_over_batch
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import channel_sum, pixels_of, sum_of_chunks
+from minigrad.ops.conv import pixels_of
 from minigrad.ops.memory import allocate
 from minigrad.ops.shape import permute
 
@@ -55,13 +55,14 @@ def conv1x1_weight_gradient(dy: Array, x: Array) -> Any:
     samples, filters, channels = dy.shape[0], dy.shape[1], x.shape[1]
     if not (x.size and dy.size):
         return np.zeros((filters, channels), dy.dtype), (dy, x)
-    chunks = -(-samples // CHUNK)
     out, flat = pixels_of(dy), pixels_of(x)
-    partial = allocate((chunks, filters, channels), dy.dtype)
-    n_parts = parts(chunks, x.size * filters // 30)
-    scratch = allocate((n_parts, flat.shape[2], channels), dy.dtype)
-    kernels.conv1x1_weight_gradient(n_parts, chunks, out, flat, partial, scratch)
-    return sum_of_chunks(partial), (dy, x)
+
+    def chunk_sums(some: slice, partial: np.ndarray) -> None:
+        n_parts = parts(len(partial), flat[some].size * filters // 30)
+        scratch = allocate((n_parts, flat.shape[2], channels), dy.dtype)
+        kernels.conv1x1_weight_gradient(n_parts, len(partial), out[some], flat[some], partial, scratch)
+
+    return sum_over_batch(samples, (filters, channels), dy.dtype, chunk_sums), (dy, x)
 
 
 @conv1x1_weight_gradient.vjp(masked=True)

@@ -11,7 +11,7 @@ from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
-from minigrad.ops.conv import channel_sum, sum_of_chunks
+from minigrad.ops.batch import channel_sum, sum_over_batch
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
@@ -23,13 +23,13 @@ def _same_dtype(name: str, *arrays: np.ndarray | None) -> None:
         raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
 
 
-def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Products of stacks of matrices (..., I, R) and (..., R, J), with the same bits at any number of threads."""
     lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
     if left.dtype.kind != "f":
         return np.matmul(left, right)
-    y = allocate((*lead, rows, columns), left.dtype)
+    y = allocate((*lead, rows, columns), left.dtype) if out is None else out
     if y.size:
         stacks = [np.ascontiguousarray(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in (left, right)]
         places = [np.arange(len(s)).reshape(x.shape[:-2]) for s, x in zip(stacks, (left, right), strict=True)]
@@ -115,8 +115,13 @@ def linear_weight_gradient(dy: Array, x: Array) -> Any:
         raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
     if not (dy.size and x.size):
         return np.zeros((dy.shape[1], x.shape[1]), dy.dtype), (dy, x)
-    left, right = (np.pad(a, [(0, -len(a) % CHUNK), (0, 0)]).reshape(-1, CHUNK, a.shape[1]) for a in (dy, x))
-    return sum_of_chunks(_multiply(left.swapaxes(1, 2), right)), (dy, x)
+
+    def chunk_sums(some: slice, partial: np.ndarray) -> None:
+        whole = [(0, -len(dy[some]) % CHUNK), (0, 0)]  # a last chunk that is not full is filled up with zeros
+        left, right = (np.pad(a[some], whole).reshape(-1, CHUNK, a.shape[1]) for a in (dy, x))
+        _multiply(left.swapaxes(1, 2), right, partial)
+
+    return sum_over_batch(len(x), (dy.shape[1], x.shape[1]), dy.dtype, chunk_sums), (dy, x)
 
 
 @linear_weight_gradient.vjp(masked=True)

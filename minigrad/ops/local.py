@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels import local as kernels
-from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, op
+from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import SPATIAL, WINDOW, Axes, image, pixels_of, sum_of_chunks
+from minigrad.ops.conv import SPATIAL, WINDOW, Axes, image, pixels_of
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
 
@@ -96,13 +96,17 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         shape = (*(a.out for a in axes), filters, x.shape[1], *(a.window for a in axes))
         if not (x.size and dy.size):
             return np.zeros(shape, dy.dtype), (dy, x, axes)
-        out = _pixels_first(dy)
-        pixels, terms, chunks = out.shape[1], math.prod(shape[rank + 1 :]), -(-samples // CHUNK)
-        n_parts = parts(chunks, dy.size * terms // 4)
-        partial = allocate((chunks, pixels, filters, terms), dy.dtype)
-        scratch = allocate((n_parts, pixels, terms), dy.dtype)
-        kernels.local_weight_gradient(n_parts, chunks, out, image(x), *plane(axes), partial, scratch)
-        return sum_of_chunks(partial).reshape(shape), (dy, x, axes)
+        out, images = _pixels_first(dy), image(x)
+        pixels, terms = out.shape[1], math.prod(shape[rank + 1 :])
+
+        def chunk_sums(some: slice, partial: np.ndarray) -> None:
+            chunks = len(partial)
+            n_parts = parts(chunks, out[some].size * terms // 4)
+            scratch = allocate((n_parts, pixels, terms), dy.dtype)
+            kernels.local_weight_gradient(n_parts, chunks, out[some], images[some], *plane(axes), partial, scratch)
+
+        dw = sum_over_batch(samples, (pixels, filters, terms), dy.dtype, chunk_sums)
+        return dw.reshape(shape), (dy, x, axes)
 
     @weight_gradient.vjp(masked=True)
     def weight_gradient_vjp(g: Array, dy: Array, x: Array, axes: Axes, *, needs: tuple[bool, ...]) -> Any:
