@@ -36,8 +36,6 @@ class Methods(Variable):
     __slots__ = ()
     __hash__ = object.__hash__
 
-    # --- operators --------------------------------------------------------------------------------------------------
-
     def __add__(self, other: Any) -> "Tensor":
         return cast("Tensor", ops.add(self, other))
 
@@ -127,8 +125,6 @@ class Methods(Variable):
     def __getitem__(self, index: Any) -> "Tensor":
         return cast("Tensor", ops.getitem(self, index=ops.plain_index(index)))
 
-    # --- copies and dtypes -------------------------------------------------------------------------------------------
-
     def clone(self) -> "Tensor":
         """A copy that gradients flow through."""
         return cast("Tensor", ops.clone(self))
@@ -149,8 +145,6 @@ class Methods(Variable):
     def long(self) -> "Tensor":
         """This tensor as int64."""
         return self.to(np.int64)
-
-    # --- elementwise ------------------------------------------------------------------------------------------------
 
     def abs(self) -> "Tensor":
         return cast("Tensor", ops.absolute(self))
@@ -227,8 +221,6 @@ class Methods(Variable):
 
     clamp = clip
 
-    # --- reductions -------------------------------------------------------------------------------------------------
-
     def sum(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
         return cast("Tensor", ops.sum(self, dim=dim, keepdim=keepdim))
 
@@ -267,8 +259,6 @@ class Methods(Variable):
 
     def log_softmax(self, dim: int) -> "Tensor":
         return cast("Tensor", ops.log_softmax(self, dim=dim))
-
-    # --- shape ------------------------------------------------------------------------------------------------------
 
     def reshape(self, *shape: Any) -> "Tensor":
         return cast("Tensor", ops.reshape(self, shape=_sizes(shape)))

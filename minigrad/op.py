@@ -103,8 +103,6 @@ class Op(Generic[P]):
         self.rule, self.masked, self.first_order_only = rule, masked, False
         return rule
 
-    # --- forward ----------------------------------------------------------------------------------------------------
-
     def __call__(self, *args: P.args, **settings: P.kwargs) -> Any:
         inputs: tuple[Any, ...] = args
         if settings or len(args) < len(self._inputs):
@@ -195,8 +193,6 @@ class Op(Generic[P]):
         floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
         given = "" if all(np.isfinite(a).all() for a in floats) else " (and already in its inputs)"
         tape.check_finite(y, f"forward of {self.name}{given}")
-
-    # --- backward ---------------------------------------------------------------------------------------------------
 
     def pull(self, node: Node, dys: list[Any], needs: tuple[bool, ...], create_graph: bool, wrap: Any) -> list[Any]:
         """Gradients by the inputs of a recorded call, in their shapes and dtypes; None where not wanted."""

@@ -111,9 +111,6 @@ class Node:
         self.scope = _scope.get()
 
 
-# --- grad modes ----------------------------------------------------------------------------------------------------
-
-
 def is_grad_enabled() -> bool:
     """Whether ops record what they do, in this thread and task."""
     return _grad_enabled.get()
@@ -167,9 +164,6 @@ class enable_grad(_Mode):
         super().__init__(_grad_enabled, True)
 
 
-# --- anomalies -----------------------------------------------------------------------------------------------------
-
-
 class detect_anomaly(_Mode):
     """Inside the block, raise `FloatingPointError` where a NaN or an infinity first appears, forward or backward.
 
@@ -205,9 +199,6 @@ def check_finite(array: Any, what: str, scope: tuple[str, ...] | None = None) ->
     path = ".".join(_scope.get() if scope is None else scope)
     where = f" in module {path}" if path else ""
     raise FloatingPointError(f"{what}{where}: {values[index]} at index {list(index)} of shape {values.shape}")
-
-
-# --- the walk back -------------------------------------------------------------------------------------------------
 
 
 def target_of(variable: Variable) -> "Node | Variable":

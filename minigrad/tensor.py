@@ -53,8 +53,6 @@ class Tensor(Methods):
             raise RuntimeError("only leaf tensors can be copied deeply or sent to a process; use .detach() first")
         return _rebuild, (type(self), self._array, self._requires_grad, self._grad)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
-
     @property
     def data(self) -> np.ndarray:
         """The values as a read-only array that shares this tensor's memory."""
@@ -152,8 +150,6 @@ class Tensor(Methods):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    # --- out to Python and NumPy ------------------------------------------------------------------------------------
-
     def item(self) -> Any:
         """The one value as a Python number."""
         if self._array.size != 1:
@@ -197,8 +193,6 @@ class Tensor(Methods):
             raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous")
         return bool(self._array.item())
 
-    # --- gradients --------------------------------------------------------------------------------------------------
-
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of <self, gradient> to the `.grad` of every leaf that self depends on.
 
@@ -232,8 +226,6 @@ class Tensor(Methods):
     def detach(self) -> "Tensor":
         """The same values, sharing memory, without history."""
         return Tensor.wrap(self._array.view(), storage=self._storage)
-
-    # --- changes in place -------------------------------------------------------------------------------------------
 
     def _write(self, index: Any, value: Any) -> "Tensor":
         if self._node is not None or (self._requires_grad and tape.is_grad_enabled()):
@@ -319,9 +311,6 @@ def cotangent(name: str, output: Variable, gradient: Any, create_graph: bool) ->
         raise ValueError(f"{name}: need a gradient of shape {shape}, as the output's, got {given.shape}")
     given = given.to(dtype) if create_graph else given.detach().to(dtype)
     return given if create_graph else given._array
-
-
-# --- making tensors ------------------------------------------------------------------------------------------------
 
 
 def _to_array(data: Any, dtype: Any, copy: bool) -> np.ndarray:

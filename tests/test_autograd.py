@@ -25,9 +25,6 @@ def linear(x):
     return mg.tensor(M) @ x
 
 
-# --- products ------------------------------------------------------------------------------------------------------
-
-
 def test_products_with_the_jacobian_of_a_linear_map():
     x, u, v = array(3), weights(4), weights(3)
     y, pulled = mg.vjp(linear, x, u)
@@ -134,9 +131,6 @@ def test_what_does_not_depend_has_zero_derivatives():
 def test_requests_without_a_meaning_are_clear_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(array(3))
-
-
-# --- matrices ------------------------------------------------------------------------------------------------------
 
 
 def test_the_jacobian_of_a_linear_map_is_its_matrix():

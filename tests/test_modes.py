@@ -20,9 +20,6 @@ def weights(*shape):
     return RNG.normal(size=shape)
 
 
-# --- recording -----------------------------------------------------------------------------------------------------
-
-
 def test_modes_nest_and_end_with_their_blocks():
     x, seen = leaf(2), []
     with mg.no_grad():
@@ -140,9 +137,6 @@ def test_detach_shares_values_and_cuts_history():
     np.testing.assert_allclose(x.grad, 2 * dy * cut.data, rtol=1e-15)
 
 
-# --- retained gradients --------------------------------------------------------------------------------------------
-
-
 def test_retain_grad_keeps_the_whole_gradient_of_an_intermediate():
     x, dy = leaf(3), weights(3)
     h = x * 2
@@ -167,9 +161,6 @@ def test_retain_grad_of_one_output_of_several():
     (mg.concatenate([first * 3, second * 5])).backward(np.concatenate([a, b]))
     np.testing.assert_array_equal(second.grad, 5 * b)
     assert first.grad is None
-
-
-# --- hooks ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_hook_sees_the_sum_of_all_gradients_once():
@@ -255,9 +246,6 @@ def test_leaves_that_are_not_asked_for_run_no_hooks_in_grad():
     z.register_hook(calls.append)
     mg.grad(x * z, x, weights(2))
     assert calls == []
-
-
-# --- anomalies -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")

@@ -24,9 +24,6 @@ def weights(*shape):
     return RNG.normal(size=shape)
 
 
-# --- calling -------------------------------------------------------------------------------------------------------
-
-
 @mg.op(name="affine")
 def affine(x, w, b=None, *, power=1):
     """x w^power + b"""
@@ -156,9 +153,6 @@ def test_an_optional_input_of_a_broadcasting_op_may_be_absent():
     assert y.dtype == np.float32
     y.backward(dy)
     np.testing.assert_array_equal(x.grad, dy.astype(np.float32))
-
-
-# --- rules ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_masked_rule_is_told_which_gradients_are_wanted():
@@ -305,9 +299,6 @@ def test_a_forward_that_forgets_saved_is_told_so():
 
     with pytest.raises(TypeError, match=r"forgetful: forward must return \(output, saved\)"):
         forgetful(leaf(3))
-
-
-# --- the registry --------------------------------------------------------------------------------------------------
 
 
 def test_a_user_name_that_is_registered_again_replaces_the_old_op():

@@ -34,9 +34,6 @@ def user_op(name, forward, rule, **options):
 square = user_op("square", lambda x: (x * x, (x,)), lambda dy, x: dy * x * 2)
 
 
-# --- linking -------------------------------------------------------------------------------------------------------
-
-
 def test_a_tensor_and_its_detached_twin_are_told_apart():
     x = leaf(3)
     u, v = weights(3), weights(3)
@@ -185,9 +182,6 @@ def test_numpy_functions_in_a_rule_raise_rather_than_lose_history():
     op(x).backward(np.ones(3))
     with pytest.raises(TypeError, match="does not support ufuncs"):
         mg.grad(op(x), x, np.ones(3), create_graph=True)
-
-
-# --- pairs of kernels ----------------------------------------------------------------------------------------------
 
 
 def cube_forward(x, w):

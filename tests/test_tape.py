@@ -19,9 +19,6 @@ def weights(*shape):
     return RNG.normal(size=shape)
 
 
-# --- sums over paths -----------------------------------------------------------------------------------------------
-
-
 def test_gradients_of_all_uses_of_a_leaf_add_up():
     x, dy = leaf(3), weights(3)
     (x * 2 + x.exp() - x * x).backward(dy)
@@ -135,9 +132,6 @@ def test_grad_of_a_long_chain_by_its_middle():
     np.testing.assert_allclose(g, 2 * 1.00001**5_000, rtol=1e-9)
 
 
-# --- again, and higher ---------------------------------------------------------------------------------------------
-
-
 def test_a_second_backward_says_what_to_do():
     x = leaf(3)
     y = (x * x).exp()
@@ -238,9 +232,6 @@ def test_gradients_can_be_differentiated_by_the_cotangent():
     u = weights(3)
     (by_dy,) = mg.grad(g, dy, u)
     np.testing.assert_allclose(by_dy, u * np.exp(x.data), rtol=1e-14)
-
-
-# --- .grad ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

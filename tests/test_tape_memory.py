@@ -31,9 +31,6 @@ def counting_references_only():
         gc.enable()
 
 
-# --- freeing -------------------------------------------------------------------------------------------------------
-
-
 def test_an_intermediate_array_lives_until_backward_has_passed_it():
     x = leaf(1000)
     h = x.exp()
@@ -96,9 +93,6 @@ def test_nothing_is_recorded_for_tensors_that_need_no_gradient():
     del h
     assert array() is None
     assert y._node is None
-
-
-# --- no cycles -----------------------------------------------------------------------------------------------------
 
 
 def plain(x):
@@ -175,9 +169,6 @@ def test_a_leaf_dies_with_its_graph_after_grad():
         del x
         assert death() is None
         assert g.shape == (4,)
-
-
-# --- changes in place ----------------------------------------------------------------------------------------------
 
 
 def through_the_leaf(x):

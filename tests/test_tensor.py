@@ -20,9 +20,6 @@ def weights(*shape):
     return RNG.normal(size=shape)
 
 
-# --- making --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("data", "dtype", "shape"),
     [
@@ -112,9 +109,6 @@ def test_a_list_does_not_lose_the_history_of_its_tensors():
         assert mg.tensor([x * 2, x]).shape == (2, 2)
 
 
-# --- looking -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("x", "text"),
     [
@@ -188,9 +182,6 @@ def test_data_is_read_only_and_shares():
 def test_tensors_are_keys_by_identity():
     x, y = mg.tensor([1.0]), mg.tensor([1.0])
     assert {x: 1, y: 2}[x] == 1
-
-
-# --- to NumPy and others -------------------------------------------------------------------------------------------
 
 
 def test_numpy_raises_where_history_would_be_lost():
@@ -293,9 +284,6 @@ def test_a_tensor_equals_no_string_and_not_none():
 def test_numpy_functions_do_not_take_tensors_silently():
     with pytest.raises(TypeError, match="ufunc"):
         np.exp(mg.tensor([1.0]))
-
-
-# --- copying -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
