@@ -1,0 +1,130 @@
+"""Rows of elementwise ops and activations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special
+from hypothesis import strategies as st
+
+from op_table.row import Case, add_row, broadcast_pair, shape, values
+
+
+def unary(name: str, ref: Callable[..., Any], low: float = -2.0, high: float = 2.0, **about: Any) -> None:
+    def cases(draw: Any) -> Case:
+        x = values(draw, shape(draw), 0.0, 1.0)
+        return [low + (high - low) * x / max(1.0, np.abs(x).max(initial=0.0)) if x.size else x], {}
+
+    def spaced(draw: Any) -> Case:
+        return [values(draw, shape(draw, most=2), low, high)], {}
+
+    add_row(name, cases if about.pop("bounded", False) else spaced, ref, **about)
+
+
+def binary(name: str, ref: Callable[..., Any], low: float = -2.0, high: float = 2.0, **about: Any) -> None:
+    def cases(draw: Any) -> Case:
+        a, b = broadcast_pair(draw)
+        return [values(draw, a, low, high), values(draw, b, low, high) + 0.02], {}
+
+    add_row(name, cases, ref, **about)
+
+
+binary("add", np.add, errors=(([np.ones(2), np.ones(3)], {}, ValueError, "broadcast"),))
+binary("subtract", np.subtract)
+binary("multiply", np.multiply, linear=(0, 1))
+binary("divide", np.divide, linear=(0,))
+binary("power", np.power, 0.3, 2.5)
+binary("maximum", np.maximum)
+binary("minimum", np.minimum)
+binary("floor_divide", np.floor_divide, 0.31, 2.0)
+binary("remainder", np.remainder, 0.31, 2.0)
+for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"):
+    binary(name, getattr(np, name), differentiable=False)
+for name in ("logical_not", "isnan", "isfinite"):
+    unary(name, getattr(np, name), differentiable=False)
+unary("negate", np.negative, linear=(0,))
+unary("absolute", np.absolute)
+for name in ("sign", "floor", "ceil", "round"):
+    unary(name, getattr(np, name))
+unary("sqrt", np.sqrt, 0.2, 3.0, errors=((["text"], {}, TypeError, "sqrt"),))
+for name in ("exp", "expm1", "sin", "cos", "sinh", "cosh", "tanh"):
+    unary(name, getattr(np, name))
+unary("log", np.log, 0.2, 3.0)
+unary("log1p", np.log1p, -0.7, 3.0)
+unary("tan", np.tan, -1.2, 1.2, bounded=True)
+unary("asin", np.arcsin, -0.9, 0.9, bounded=True)
+unary("acos", np.arccos, -0.9, 0.9, bounded=True)
+unary("atan", np.arctan)
+unary("asinh", np.arcsinh)
+unary("acosh", np.arccosh, 1.2, 3.0)
+unary("atanh", np.arctanh, -0.9, 0.9, bounded=True)
+unary("erf", scipy.special.erf)
+unary("clone", np.copy, linear=(0,))
+
+
+def clip_cases(draw: Any) -> Case:
+    bounds = draw(st.sampled_from([{"min": -0.51}, {"max": 0.73}, {"min": -0.51, "max": 0.73}]))
+    return [values(draw, shape(draw, most=2))], bounds
+
+
+add_row(
+    "clip",
+    clip_cases,
+    lambda x, min=None, max=None: np.clip(x, min, max),
+    errors=(([np.ones(2)], {}, ValueError, "min, max or both"),),
+)
+
+
+def where_cases(draw: Any) -> Case:
+    a, b = broadcast_pair(draw)
+    condition = values(draw, a) > 0
+    return [condition, values(draw, a), values(draw, b)], {}
+
+
+add_row("where", where_cases, np.where, linear=(), constants=(0,))
+add_row(
+    "cast",
+    lambda draw: ([values(draw, shape(draw))], {"dtype": np.float64}),
+    lambda x, dtype: x.astype(dtype),
+    linear=(0,),
+)
+
+
+def phi(x: np.ndarray) -> np.ndarray:
+    return scipy.special.ndtr(x)
+
+
+unary("relu", lambda x: np.where(x > 0, x, 0))
+unary("sigmoid", scipy.special.expit)
+unary("silu", lambda x: x * scipy.special.expit(x))
+unary("gelu", lambda x: x * phi(x))
+
+
+def with_settings(name: str, settings: st.SearchStrategy[dict[str, Any]], ref: Callable[..., Any]) -> None:
+    add_row(name, lambda draw: ([values(draw, shape(draw, most=2))], draw(settings)), ref)
+
+
+with_settings(
+    "leaky_relu",
+    st.fixed_dictionaries({"negative_slope": st.sampled_from([0.01, 0.3])}),
+    lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+)
+with_settings(
+    "elu",
+    st.fixed_dictionaries({"alpha": st.sampled_from([1.0, 0.4])}),
+    lambda x, alpha: np.where(x > 0, x, alpha * (np.exp(x) - 1)),
+)
+with_settings(
+    "softplus",
+    st.fixed_dictionaries({"beta": st.sampled_from([1.0, 3.0]), "threshold": st.sampled_from([20.0, 1.03])}),
+    lambda x, beta, threshold: np.where(x * beta > threshold, x, np.log1p(np.exp(beta * x)) / beta),
+)
+
+
+def along(draw: Any) -> Case:
+    x = values(draw, shape(draw, least=1))
+    return [x], {"dim": draw(st.integers(-x.ndim, x.ndim - 1))}
+
+
+add_row("softmax", along, lambda x, dim: scipy.special.softmax(x, axis=dim))
+add_row("log_softmax", along, lambda x, dim: scipy.special.log_softmax(x, axis=dim))

@@ -1,0 +1,91 @@
+"""Rows of products of matrices, Einstein sums and normalisation."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from op_table.row import Case, add_row, broadcast_pair, values
+
+
+def matmul_cases(draw: Any) -> Case:
+    rows, inner, columns = (draw(st.integers(1, 3)) for _ in range(3))
+    left, right = broadcast_pair(draw)
+    ta, tb = draw(st.booleans()), draw(st.booleans())
+    a = (*left[-1:], inner, rows) if ta else (*left[-1:], rows, inner)
+    b = (*right[-1:], columns, inner) if tb else (*right[-1:], inner, columns)
+    return [values(draw, a), values(draw, b)], {"transpose_a": ta, "transpose_b": tb}
+
+
+def matmul_reference(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> np.ndarray:
+    left = "...ji" if transpose_a else "...ij"
+    right = "...kj" if transpose_b else "...jk"
+    return np.einsum(f"{left},{right}->...ik", a, b)
+
+
+add_row(
+    "matmul",
+    matmul_cases,
+    matmul_reference,
+    linear=(0, 1),
+    errors=(
+        ([np.ones((2, 3)), np.ones((2, 3))], {}, ValueError, "matmul"),
+        ([np.ones((2, 3)), np.ones((3, 2), np.float32)], {}, TypeError, "float64 and float32"),
+    ),
+)
+
+
+def linear_cases(draw: Any) -> Case:
+    n, c, k = draw(st.integers(0, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return [values(draw, (n, c)), values(draw, (k, c)), values(draw, (k,))], {}
+
+
+add_row(
+    "linear",
+    linear_cases,
+    lambda x, w, b: np.einsum("nc,kc->nk", x, w) + b,
+    errors=(([np.ones((2, 3)), np.ones((4, 2))], {}, ValueError, "linear"),),
+)
+
+
+def linear_gradient_cases(draw: Any) -> Case:
+    n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    return [values(draw, (n, k)), values(draw, (n, c))], {}
+
+
+add_row(
+    "linear_weight_gradient",
+    linear_gradient_cases,
+    lambda dy, x: np.einsum("nk,nc->kc", dy, x),
+    linear=(0, 1),
+    errors=(([np.ones((2, 3)), np.ones((3, 2))], {}, ValueError, "need dy"),),
+)
+
+
+def einsum_cases(draw: Any) -> Case:
+    terms, result = draw(
+        st.sampled_from(
+            [(("ij", "jk"), "ik"), (("ij",), "i"), (("ij", "ij"), ""), (("i", "j"), "ji"), (("ij", "i", "j"), "i")]
+        )
+    )
+    sizes = {c: draw(st.integers(1, 3)) for c in "ijk"}
+    return [values(draw, tuple(sizes[c] for c in t)) for t in terms], {"terms": terms, "result": result}
+
+
+add_row("einsum", einsum_cases, lambda *xs, terms, result: np.einsum(",".join(terms) + "->" + result, *xs), linear=(0,))
+
+
+def normalize_cases(draw: Any) -> Case:
+    x = values(draw, (draw(st.integers(1, 2)), draw(st.integers(2, 3)), draw(st.integers(1, 3))))
+    return [x], {
+        "dims": draw(st.sampled_from([(1,), (0, 1), (1, 2), (0, 1, 2)])),
+        "eps": draw(st.sampled_from([1e-5, 0.1])),
+    }
+
+
+def normalize_reference(x: np.ndarray, dims: tuple[int, ...], eps: float) -> Any:
+    mean, variance = x.mean(dims, keepdims=True), x.var(dims, keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps), mean, variance
+
+
+add_row("normalize", normalize_cases, normalize_reference)

@@ -1,0 +1,227 @@
+"""Rows of convolutions, locally connected layers and poolings."""
+
+from typing import Any
+
+import numpy as np
+import reference
+from hypothesis import assume, strategies as st
+
+from minigrad.functional import pool as pooling
+from minigrad.ops.geometry import Axis, window_axes
+from minigrad.ops.pool import Span
+from op_table.row import Case, add_row, shape, values
+
+
+def axes(draw: Any, rank: int) -> tuple[Axis, ...]:
+    """A window that fits: any size, stride, dilation and padding on either side."""
+    found = []
+    for _ in range(rank):
+        window, dilation, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+        span = dilation * (window - 1) + 1
+        before, after = draw(st.integers(0, span)), draw(st.integers(0, span))
+        size = draw(st.integers(max(1, span - before - after), 6 if rank == 1 else 5))
+        if span > size + before + after:
+            before = span
+        found += window_axes("table", (size,), window, stride, ((before, after),), dilation)
+    return tuple(found)
+
+
+def conv_geometry(draw: Any, rank: int) -> tuple[Any, ...]:
+    groups = draw(st.integers(1, 2))
+    channels, filters = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    where = axes(draw, rank)
+    samples = draw(st.integers(0, 2))
+    x = (samples, channels, *(a.size for a in where))
+    w = (filters, channels // groups, *(a.window for a in where))
+    dy = (samples, filters, *(a.out for a in where))
+    return x, w, dy, {"axes": where, "groups": groups}
+
+
+def conv_rows(rank: int) -> None:
+    def forward(draw: Any) -> Case:
+        x, w, _, settings = conv_geometry(draw, rank)
+        return [values(draw, x), values(draw, w), values(draw, w[:1])], settings
+
+    def transpose(draw: Any) -> Case:
+        _, w, dy, settings = conv_geometry(draw, rank)
+        return [values(draw, dy), values(draw, w)], settings
+
+    def weight_gradient(draw: Any) -> Case:
+        x, _, dy, settings = conv_geometry(draw, rank)
+        return [values(draw, dy), values(draw, x)], settings
+
+    def convolve(draw: Any) -> Case:
+        x, w, _, settings = conv_geometry(draw, rank)
+        shape = (w[0], x[1], *w[2:])
+        return [values(draw, x), values(draw, shape)], {"axes": settings["axes"]}
+
+    ones = window_axes("table", (4,) * rank, 2, 1, 0, 1)
+    x, w = np.ones((1, 2, *(4,) * rank)), np.ones((3, 2, *(2,) * rank))
+    wrong = (
+        ([x, np.ones((3, 1, *(2,) * rank))], {"axes": ones}, ValueError, "need weight"),
+        ([x, w, np.ones(2)], {"axes": ones}, ValueError, "need bias"),
+        ([x[:, :, 1:], w], {"axes": ones}, ValueError, "need input"),
+        ([x, w.astype(np.float32)], {"axes": ones}, TypeError, "float64 and float32"),
+        ([x, w], {"axes": ones, "groups": 3}, ValueError, "groups"),
+    )
+    add_row(f"conv{rank}d", forward, reference.conv, errors=wrong)
+    add_row(
+        f"conv_transpose{rank}d",
+        transpose,
+        reference.conv_transpose,
+        linear=(0, 1),
+        errors=(([x, w], {"axes": ones}, ValueError, "need"),),
+    )
+    add_row(
+        f"conv{rank}d_weight_gradient",
+        weight_gradient,
+        reference.conv_weight_gradient,
+        linear=(0, 1),
+        errors=(([w, x], {"axes": ones}, ValueError, "need"),),
+    )
+    add_row(
+        f"convolve{rank}d",
+        convolve,
+        reference.convolve,
+        linear=(0, 1),
+        errors=(([x, w[:, :1]], {"axes": ones}, ValueError, "need weight"),),
+    )
+
+
+def local_rows(rank: int) -> None:
+    def shapes(draw: Any) -> tuple[Any, ...]:
+        where = axes(draw, rank)
+        samples, channels, filters = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+        outs, windows = tuple(a.out for a in where), tuple(a.window for a in where)
+        x = (samples, channels, *(a.size for a in where))
+        return x, (*outs, filters, channels, *windows), (samples, filters, *outs), {"axes": where}
+
+    def forward(draw: Any) -> Case:
+        x, w, _, settings = shapes(draw)
+        return [values(draw, x), values(draw, w)], settings
+
+    def input_gradient(draw: Any) -> Case:
+        _, w, dy, settings = shapes(draw)
+        return [values(draw, dy), values(draw, w)], settings
+
+    def weight_gradient(draw: Any) -> Case:
+        x, _, dy, settings = shapes(draw)
+        return [values(draw, dy), values(draw, x)], settings
+
+    name = f"locally_connected{rank}d"
+    ones = window_axes("table", (3,) * rank, 2, 1, 0, 1)
+    x = np.ones((1, 2, *(3,) * rank))
+    wrong = (([x, np.ones((3, *(2,) * (2 * rank + 1)))], {"axes": ones}, ValueError, "need weight"),)
+    add_row(name, forward, reference.local, linear=(0, 1), errors=wrong)
+    add_row(f"{name}_input_gradient", input_gradient, reference.local_input_gradient, linear=(0, 1))
+    add_row(f"{name}_weight_gradient", weight_gradient, reference.local_weight_gradient, linear=(0, 1))
+
+
+def pool_rows(rank: int) -> None:
+    def pool(draw: Any) -> Case:
+        where = axes(draw, rank)
+        assume(all(any(reference.cells(where, place)) for place in reference.windows(where)))
+        return [values(draw, (draw(st.integers(0, 2)), 2, *(a.size for a in where)))], {"axes": where}
+
+    def winners(draw: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+        (x,), settings = pool(draw)
+        return reference.max_pool(x, **settings)[1], x.shape[2:]
+
+    def unpool(draw: Any) -> Case:
+        found, sizes = winners(draw)
+        return [values(draw, found.shape), found], {"sizes": sizes}
+
+    def pick(draw: Any) -> Case:
+        found, sizes = winners(draw)
+        return [values(draw, (*found.shape[:2], *sizes)), found], {}
+
+    def spans(draw: Any) -> tuple[Span, ...]:
+        if draw(st.booleans()):
+            return tuple(pooling._adaptive_span(draw(st.integers(1, 5)), draw(st.integers(1, 4))) for _ in range(rank))
+        where: tuple[Axis, ...] = ()
+        for _ in range(rank):
+            window, ceil_mode = draw(st.integers(1, 3)), draw(st.booleans())
+            before, after = draw(st.integers(0, window - 1)), draw(st.integers(0, window - 1))
+            size = draw(st.integers(max(1, window - before - after), 5))
+            where += window_axes("table", (size,), window, draw(st.integers(1, 3)), ((before, after),), 1, ceil_mode)
+        return pooling._spans(where, draw(st.booleans()), draw(st.sampled_from([None, None, 3])))
+
+    def average(draw: Any) -> Case:
+        where = spans(draw)
+        return [values(draw, (draw(st.integers(0, 2)), 2, *(s.size for s in where)))], {"spans": where}
+
+    def average_transpose(draw: Any) -> Case:
+        where = spans(draw)
+        return [values(draw, (draw(st.integers(0, 2)), 2, *(len(s.starts) for s in where)))], {"spans": where}
+
+    ones = window_axes("table", (4,) * rank, 2, 2, 0, 1)
+    x = np.ones((1, 1, *(4,) * rank))
+    far = np.full(x.shape, 4**rank)
+    add_row(
+        f"max_pool{rank}d", pool, reference.max_pool, errors=(([x[:, :, 1:]], {"axes": ones}, ValueError, "max_pool"),)
+    )
+    add_row(
+        f"max_unpool{rank}d",
+        unpool,
+        reference.max_unpool,
+        linear=(0,),
+        constants=(1,),
+        errors=(([x, far], {"sizes": (4,) * rank}, ValueError, "indices in"),),
+    )
+    add_row(
+        f"max_pick{rank}d",
+        pick,
+        reference.max_pick,
+        linear=(0,),
+        constants=(1,),
+        errors=(([x, far], {}, ValueError, "indices in"),),
+    )
+    add_row(f"avg_pool{rank}d", average, reference.avg_pool, linear=(0,))
+    add_row(f"avg_pool_transpose{rank}d", average_transpose, reference.avg_pool_transpose, linear=(0,))
+
+
+for rank in (1, 2):
+    conv_rows(rank)
+    local_rows(rank)
+    pool_rows(rank)
+
+
+def channels_case(draw: Any) -> Case:
+    return [values(draw, (draw(st.integers(0, 20)), draw(st.integers(1, 3)), *shape(draw, most=2)))], {}
+
+
+add_row("channel_sum", channels_case, lambda x: x.sum((0, *range(2, x.ndim))), linear=(0,))
+
+
+def mixing(draw: Any) -> tuple[Any, ...]:
+    n, c, k = draw(st.integers(0, 2)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    sizes = shape(draw, least=1, most=2)
+    return (n, c, *sizes), (k, c), (n, k, *sizes)
+
+
+def conv1x1_cases(draw: Any) -> Case:
+    x, w, _ = mixing(draw)
+    return [values(draw, x), values(draw, w), values(draw, w[:1])], {}
+
+
+def conv1x1_gradient_cases(draw: Any) -> Case:
+    x, _, dy = mixing(draw)
+    return [values(draw, dy), values(draw, x)], {}
+
+
+def conv1x1_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("kc,nc...->nk...", w, x) + b.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+add_row(
+    "conv1x1",
+    conv1x1_cases,
+    conv1x1_reference,
+    errors=(([np.ones((1, 2, 3)), np.ones((4, 3))], {}, ValueError, "conv1x1"),),
+)
+add_row(
+    "conv1x1_weight_gradient",
+    conv1x1_gradient_cases,
+    lambda dy, x: np.tensordot(dy, x, [(0, *range(2, x.ndim))] * 2),
+    linear=(0, 1),
+)
