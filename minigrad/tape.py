@@ -110,6 +110,10 @@ class Node:
         self.watchers: dict[int, weakref.ref[Variable]] = {}
         self.scope = _scope.get()
 
+    def watcher(self, slot: int) -> Variable | None:
+        """The tensor of that output, if it is alive and keeps its gradient (`retain_grad`)."""
+        return self.watchers[slot]() if slot in self.watchers else None
+
 
 def is_grad_enabled() -> bool:
     """Whether ops record what they do, in this thread and task."""
@@ -257,6 +261,68 @@ def _accumulate(variable: Variable, gradient: Any, create_graph: bool, wrap: Any
         variable._grad = wrap(np.array(gradient, order="C") if old is None else np.asarray(old._array + gradient))
 
 
+class _Pending:
+    """Gradients on their way back: those that wait for nodes, youngest first, and those that arrived at leaves."""
+
+    def __init__(self) -> None:
+        self.leaves: dict[int, tuple[Variable, Any]] = {}
+        self._heap: list[tuple[int, Node]] = []
+        self._nodes: dict[Node, list[Any]] = {}
+
+    def send(self, target: Node | Variable, slot: int, gradient: Any) -> None:
+        """Add a gradient by one output of a node, or by a leaf, to those that came there before."""
+        if isinstance(target, Node):
+            if target not in self._nodes:
+                self._nodes[target] = [None] * len(target.outputs)
+                heapq.heappush(self._heap, (-target.order, target))
+            slots = self._nodes[target]
+            slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
+        elif id(target) in self.leaves:
+            self.leaves[id(target)] = target, _add(self.leaves[id(target)][1], gradient)
+        else:
+            self.leaves[id(target)] = target, gradient
+
+    def __iter__(self) -> Iterator[tuple[Node, list[Any]]]:
+        """Nodes with the gradients by their outputs; a node comes when all that use it have come."""
+        while self._heap:
+            _, node = heapq.heappop(self._heap)
+            yield node, self._nodes.pop(node)
+
+
+class _Goal:
+    """What a walk is for: the gradients at some inputs, or without inputs the `.grad` of all leaves."""
+
+    def __init__(self, outputs: Sequence[Variable], inputs: Sequence[Variable] | None) -> None:
+        self.keys = None if inputs is None else [(id(target_of(v)), v._slot) for v in inputs]
+        self.found: dict[tuple[int, int], Any] = dict.fromkeys(self.keys or ())
+        self._leading: set[Node] | None = None
+        if self.keys is not None:
+            self._leading = _nodes_leading_to(set(self.keys), (v._node for v in outputs if v._node is not None))
+
+    def lies_behind(self, node: Node) -> bool:
+        """Whether the walk has to go through a node."""
+        return self._leading is None or node in self._leading
+
+    def wants(self, edge: Edge | None) -> bool:
+        """Whether the gradient by one input of a node is needed."""
+        if edge is None or edge.target is None:
+            return False
+        return self._leading is None or edge.target in self._leading or (id(edge.target), edge.slot) in self.found
+
+    def arrive(self, target: Node | Variable, slot: int, gradient: Any, create_graph: bool, wrap: Any) -> Any:
+        """Take a gradient that is complete: run hooks, keep it where it was asked for; what goes on from there."""
+        hooks = target.hooks.get(slot) if isinstance(target, Node) else target._hooks
+        if hooks:
+            gradient = _run_hooks(hooks, gradient, wrap)
+        if (id(target), slot) in self.found:
+            self.found[id(target), slot] = gradient
+        if self.keys is None:
+            watcher = target if isinstance(target, Variable) else target.watcher(slot)
+            if watcher is not None:
+                _accumulate(watcher, gradient, create_graph, wrap)
+        return gradient
+
+
 def walk(
     outputs: Sequence[Variable],
     gradients: Sequence[Any],
@@ -270,70 +336,29 @@ def walk(
     Values are arrays, or tensors under `create_graph`, so that what is computed here is recorded in turn.
     """
     wrap = type(outputs[0]).wrap
-    captured: dict[tuple[int, int], Any] = {}
-    leading: set[Node] | None = None
-    if inputs is not None:
-        captured = {(id(target_of(v)), v._slot): None for v in inputs}
-        leading = _nodes_leading_to(set(captured), (v._node for v in outputs if v._node is not None))
-
-    heap: list[tuple[int, Node]] = []
-    pending: dict[Node, list[Any]] = {}
-    leaves: dict[int, tuple[Variable, Any]] = {}
-
-    def send(target: Node | Variable, slot: int, gradient: Any) -> None:
-        if isinstance(target, Node):
-            if target not in pending:
-                pending[target] = [None] * len(target.outputs)
-                heapq.heappush(heap, (-target.order, target))
-            slots = pending[target]
-            slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
-        elif id(target) in leaves:
-            leaves[id(target)] = target, _add(leaves[id(target)][1], gradient)
-        else:
-            leaves[id(target)] = target, gradient
-
-    def is_wanted(edge: Edge | None) -> bool:
-        if edge is None or edge.target is None:
-            return False
-        return leading is None or edge.target in leading or (id(edge.target), edge.slot) in captured
-
+    goal, pending = _Goal(outputs, inputs), _Pending()
     for output, gradient in zip(outputs, gradients, strict=True):
-        send(target_of(output), output._slot, gradient)
+        pending.send(target_of(output), output._slot, gradient)
 
     # A division by zero is no warning here, as it is none in PyTorch: detect_anomaly says where it came from.
     with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
-        while heap:
-            _, node = heapq.heappop(heap)
-            dys = pending.pop(node)
+        for node, dys in pending:
             for slot, dy in enumerate(dys):
-                if dy is None:
-                    continue
-                if slot in node.hooks:
-                    dys[slot] = dy = _run_hooks(node.hooks[slot], dy, wrap)
-                if (id(node), slot) in captured:
-                    captured[id(node), slot] = dy
-                watcher = node.watchers[slot]() if slot in node.watchers and inputs is None else None
-                if watcher is not None:
-                    _accumulate(watcher, dy, create_graph, wrap)
-            if leading is not None and node not in leading:
+                if dy is not None:
+                    dys[slot] = goal.arrive(node, slot, dy, create_graph, wrap)
+            if not goal.lies_behind(node):
                 continue
             if node.saved is None:
                 raise RuntimeError(
                     f"{node.op.name}: the arrays it saved were freed by an earlier backward; "
                     "to go back through a graph twice, pass retain_graph=True the first time"
                 )
-            needs = tuple(map(is_wanted, node.edges))
+            needs = tuple(map(goal.wants, node.edges))
             for edge, dx in zip(node.edges, node.op.pull(node, dys, needs, create_graph, wrap), strict=True):
                 if dx is not None and edge is not None and edge.target is not None:
-                    send(edge.target, edge.slot, dx)
+                    pending.send(edge.target, edge.slot, dx)
             if not retain_graph:
                 node.saved = None
-
-        for key, (leaf, gradient) in leaves.items():
-            if leaf._hooks:
-                gradient = _run_hooks(leaf._hooks, gradient, wrap)
-            if inputs is None:
-                _accumulate(leaf, gradient, create_graph, wrap)
-            elif (key, 0) in captured:
-                captured[key, 0] = gradient
-    return [] if inputs is None else [captured[id(target_of(v)), v._slot] for v in inputs]
+        for leaf, gradient in pending.leaves.values():
+            goal.arrive(leaf, 0, gradient, create_graph, wrap)
+    return [goal.found[key] for key in goal.keys or ()]
