@@ -1,7 +1,7 @@
-"""Numba kernels on arrays, in named pairs `<op>_forward` and `<op>_backward`.
+"""Numba kernels on arrays: `<op>_forward` with `<op>_backward`, or with a gradient by each input.
 
-This folder knows nothing of tensors and imports numpy and numba only. Ops check, kernels trust: shapes, dtypes and
-contiguity are validated above, and a kernel reads raw memory, so nothing but an op calls one. A kernel allocates
-nothing: outputs and scratch come in as its last arguments. A parallel kernel is a serial worker over a range of items
-plus a thin driver that cuts the range into parts, paired by `jit.Launcher`.
+This folder knows nothing of tensors and imports numpy, numba (with its llvmlite) and the standard library. Ops check,
+kernels trust: shapes, dtypes and contiguity are validated above, and a kernel reads raw memory, so nothing but an op
+calls one. A kernel allocates nothing: outputs and scratch come in as its last arguments. A parallel kernel is a serial
+worker over a range of items plus a thin driver that cuts the range into parts, paired by `threads.Launcher`.
 """

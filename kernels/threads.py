@@ -27,7 +27,7 @@ _stranded = False  # a forked child of a process that used omp: a parallel kerne
 def set_num_threads(count: int) -> None:
     """Let kernels use at most `count` threads in the whole process (Numba's own limit holds for one Python thread)."""
     global _limit
-    most = nb.config.NUMBA_NUM_THREADS
+    count, most = operator.index(count), nb.config.NUMBA_NUM_THREADS
     if not 1 <= count <= most:
         raise ValueError(f"set_num_threads: need 1 to {most} threads, got {count}; NUMBA_NUM_THREADS sets the maximum")
     _limit = operator.index(count)

@@ -1,6 +1,7 @@
 """Derivatives of functions: gradients, vector-Jacobian and Jacobian-vector products, Jacobians and Hessians.
 
-Signatures are those of `torch.autograd.grad` and `torch.autograd.functional`.
+Names are those of `torch.autograd.grad` and `torch.autograd.functional`; in `grad`, `create_graph` comes before
+`retain_graph`, which is given by keyword.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import tape
+from minigrad.ops import stack
 from minigrad.tensor import Tensor, as_tensor, cotangent
 
 Tensors = Tensor | Sequence[Tensor]
@@ -144,8 +146,6 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False) 
 
 
 def _rows(y: Tensor, xs: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
-    from minigrad.ops import stack
-
     rows: list[list[Tensor]] = []
     for i in range(y.numel()):
         unit = np.zeros(y.numel(), y.dtype)

@@ -47,7 +47,7 @@ def gradcheck(
     others, as it can behind a plain sum.
 
     Returns True, or raises GradcheckError (returns False with `raise_exception=False`).
-    Raises: TypeError for inputs that cannot be checked.
+    Raises: TypeError for inputs that are not float64, ValueError where none requires grad.
     """
     xs = tuple(as_tensor(x) for x in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))
     checked = [i for i, x in enumerate(xs) if x.requires_grad]
@@ -75,8 +75,8 @@ def gradcheck(
         numerical = _differences(func, xs, arrays, i, vs, eps)
         total += analytic.size
         bad = ~(np.abs(analytic - numerical) <= atol + rtol * np.abs(numerical))  # a NaN is wrong too
-        names = f"input {i}" if len(xs) > 1 else "input"
-        wrong += [Wrong(names, tuple(map(int, k)), analytic[tuple(k)], numerical[tuple(k)]) for k in np.argwhere(bad)]
+        name = f"input {i}" if len(xs) > 1 else "input"
+        wrong += [Wrong(name, tuple(map(int, k)), analytic[tuple(k)], numerical[tuple(k)]) for k in np.argwhere(bad)]
     if not wrong:
         return True
     if not raise_exception:

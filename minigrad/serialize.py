@@ -1,6 +1,7 @@
 """Saving and loading tensors by name, as safetensors: a file others can read, that never runs code."""
 
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
             raise TypeError(f"save: need tensors or arrays by name, got {type(value).__name__} as {name!r}")
         arrays[name] = np.ascontiguousarray(as_tensor(value).data).reshape(value.shape)
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         partial.write_bytes(safetensors.numpy.save(arrays, None if metadata is None else dict(metadata)))
         os.replace(partial, target)

@@ -25,7 +25,7 @@ class Tensor(Methods):
     __slots__ = ()
     __array_ufunc__ = None  # so that `array * tensor` comes to us, and history is not lost in NumPy
 
-    def __init__(self, data: ArrayLike, requires_grad: bool = False, dtype: Any = None):
+    def __init__(self, data: ArrayLike, dtype: Any = None, requires_grad: bool = False):
         source = data._array if isinstance(data, Variable) else data
         self._adopt(_to_array(source, dtype, copy=True), None, 0, None)
         self.requires_grad = requires_grad

@@ -1,4 +1,4 @@
-"""Shared settings of the tests: Hypothesis profiles, and what to skip."""
+"""Shared settings of the tests: Hypothesis profiles."""
 
 import os
 

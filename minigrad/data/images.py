@@ -50,7 +50,8 @@ def resize(images: ArrayLike, size: int | tuple[int, int]) -> Images:
         _bilinear(n, whole("resize: size", out, least=1)).astype(native)
         for n, out in zip(images.shape[2:], pair, strict=True)
     )
-    resized: Images = rows @ images @ columns.T
+    # Not by @: sums of a threaded BLAS may depend on its number of threads.
+    resized: Images = np.einsum("lk,nchk->nchl", columns, np.einsum("ij,ncjk->ncik", rows, images))
     return resized
 
 

@@ -1,4 +1,4 @@
-"""Losses as modules: each hands on to the function in `functional`. Units: nats per example."""
+"""Losses as modules: each hands on to the function in `functional`. Units: nats for the logarithmic ones."""
 
 from typing import Any
 

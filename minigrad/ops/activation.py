@@ -10,6 +10,7 @@ from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops.dims import normal_dim
 from minigrad.ops.elementwise import _float, clip, exp, where
+from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.trigonometry import tanh
 
@@ -98,17 +99,17 @@ def softplus_vjp(dy: Array, x: Array, linear: Array, beta: float) -> Any:
     return where(linear, dy, dy * sigmoid(x * beta))
 
 
-def _erf(x: np.ndarray, y: np.ndarray) -> None:
+def _erf(x: np.ndarray) -> np.ndarray:
+    y = allocate(x.shape, x.dtype)
     special.erf_forward(parts(x.size, 10 * x.size), x.size, x.reshape(-1), y.reshape(-1))
+    return y
 
 
 @op(broadcasts=True)
 def erf(x: Array) -> Any:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"""
     x = _float(x)
-    y = np.empty_like(x)
-    _erf(x, y)
-    return y, (x,)
+    return _erf(x), (x,)
 
 
 @erf.vjp
@@ -120,9 +121,7 @@ def erf_vjp(dy: Array, x: Array) -> Any:
 def gelu(x: Array) -> Any:
     """x Phi(x), with Phi the normal distribution's cumulative function (Hendrycks and Gimpel, 2016)"""
     x = _float(x)
-    y = np.empty_like(x)
-    _erf(x * math.sqrt(0.5), y)
-    return x * (y + 1) * 0.5, (x,)
+    return x * (_erf(x * math.sqrt(0.5)) + 1) * 0.5, (x,)
 
 
 @gelu.vjp

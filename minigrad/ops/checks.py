@@ -5,11 +5,17 @@ import numpy as np
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def one_float_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
-    """The one dtype of an op's arrays: float32 or float64."""
+def one_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
+    """The one dtype of an op's arrays."""
     dtypes = list(dict.fromkeys(a.dtype.newbyteorder("=") for a in arrays if a is not None))
     if len(dtypes) > 1:
         raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
-    if dtypes[0] not in _FLOATS:
-        raise TypeError(f"{name}: need float32 or float64, got {dtypes[0]}")
     return dtypes[0]
+
+
+def one_float_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
+    """The one dtype of an op's arrays: float32 or float64."""
+    dtype = one_dtype(name, *arrays)
+    if dtype not in _FLOATS:
+        raise TypeError(f"{name}: need float32 or float64, got {dtype}")
+    return dtype

@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, powers, exponentials, trigonometry, comparison. All broadcast and promote."""
+"""Elementwise ops: arithmetic, powers, exponentials, rounding, comparison. All broadcast and promote."""
 
 from collections.abc import Callable
 from typing import Any
@@ -158,8 +158,10 @@ def clip(x: Array, *, min: float | None = None, max: float | None = None) -> Any
     """x, but at least `min` and at most `max`; the gradient flows where x is within them."""
     if min is None and max is None:
         raise ValueError("clip: need min, max or both")
+    if isinstance(min, float) or isinstance(max, float):
+        x = _float(x)
     low, high = (-np.inf if min is None else min), (np.inf if max is None else max)
-    y = np.clip(x, min, max) if _is_float(x) else np.clip(x, min, max).astype(np.result_type(x), copy=False)
+    y = np.clip(x, min, max).astype(x.dtype, copy=False)
     return y, (np.logical_and(x >= low, x <= high),)
 
 
@@ -245,7 +247,6 @@ def _step_function(name: str, function: Callable[..., Any], meaning: str) -> Op[
         return function(x), ()
 
     forward.__doc__ = f"{meaning}; its derivative is 0 wherever it has one"
-    forward.__module__ = __name__
     step: Op[Any] = op(forward, name=name, broadcasts=True)
 
     @step.vjp

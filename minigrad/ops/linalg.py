@@ -12,15 +12,10 @@ from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.batch import channel_sum, sum_over_batch
+from minigrad.ops.checks import one_dtype
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
-
-
-def _same_dtype(name: str, *arrays: np.ndarray | None) -> None:
-    dtypes = [a.dtype for a in arrays if a is not None]
-    if len(set(dtypes)) > 1:
-        raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
 
 
 def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -42,7 +37,9 @@ def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None
 @op(name="matmul")
 def product(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """Products of matrices (..., I, R) and (..., R, J), each transposed first if asked; leading dimensions broadcast"""
-    _same_dtype("matmul", a, b)
+    one_dtype("matmul", a, b)
+    if min(a.ndim, b.ndim) < 2:
+        raise ValueError(f"matmul: need (..., I, R) and (..., R, J), got {a.shape} and {b.shape}")
     left = a.swapaxes(-1, -2) if transpose_a else a
     right = b.swapaxes(-1, -2) if transpose_b else b
     if left.shape[-1] != right.shape[-2]:
@@ -89,9 +86,9 @@ def matmul(a: Array, b: Array) -> Any:
 @op
 def linear(x: Array, w: Array, b: Array = None) -> Any:
     """x w' + b for x (N, C), w (K, C) and b (K)"""
-    _same_dtype("linear", x, w, b)
+    one_dtype("linear", x, w, b)
     if w.ndim != 2 or x.ndim != 2 or x.shape[1] != w.shape[1]:
-        raise ValueError(f"linear: need input (..., {w.shape[-1]}) for weight (K, C) = {w.shape}, got {x.shape}")
+        raise ValueError(f"linear: need input (N, C) and weight (K, C), got {x.shape} and {w.shape}")
     if b is not None and b.shape != w.shape[:1]:
         raise ValueError(f"linear: need bias (K) = ({w.shape[0]},), got {b.shape}")
     y = _multiply(x, w.T)
@@ -110,7 +107,7 @@ def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any
 @op
 def linear_weight_gradient(dy: Array, x: Array) -> Any:
     """dw[k, c] = sum over n of dy[n, k] x[n, c], by chunks of the batch"""
-    _same_dtype("linear_weight_gradient", dy, x)
+    one_dtype("linear_weight_gradient", dy, x)
     if dy.ndim != 2 or x.ndim != 2 or len(dy) != len(x):
         raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
     if not (dy.size and x.size):
@@ -132,7 +129,7 @@ def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bo
 @op(name="einsum")
 def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
     """Sum of products over letters; each letter at most once in a term"""
-    _same_dtype("einsum", *xs)
+    one_dtype("einsum", *xs)
     return np.einsum(",".join(terms) + "->" + result, *xs, optimize=len(xs) > 2), (terms, result, *xs)
 
 

@@ -78,6 +78,17 @@ def _check_seen(name: str, axes: Axes) -> None:
             )
 
 
+def _check_spans(name: str, spans: Spans, rank: int) -> None:
+    """Kernels follow these into memory."""
+    if len(spans) != rank:
+        raise ValueError(f"{name}: need {rank} spans, got {len(spans)}")
+    for size, starts, stops, counts in spans:
+        if any(t.ndim != 1 or t.dtype != np.int64 or len(t) != len(starts) for t in (starts, stops, counts)):
+            raise ValueError(f"{name}: need starts, stops and counts as int64 arrays of one length")
+        if len(starts) and not (starts.min() >= 0 and stops.max() <= size and (starts <= stops).all()):
+            raise ValueError(f"{name}: need windows within [0, {size})")
+
+
 def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
     pool_name, unpool_name, pick_name = f"max_pool{rank}d", f"max_unpool{rank}d", f"max_pick{rank}d"
 
@@ -105,6 +116,8 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         one_float_dtype(unpool_name, dy)
         if dy.ndim != rank + 2 or winners.shape != dy.shape:
             raise ValueError(f"{unpool_name}: need values and indices of one shape, got {dy.shape} and {winners.shape}")
+        if len(sizes) != rank or min(sizes) < 1:
+            raise ValueError(f"{unpool_name}: need {rank} sizes of at least 1, got {sizes}")
         check_winners(unpool_name, winners, sizes)
         dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
         flat = _flat(dx)
@@ -117,7 +130,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
 
     @op(name=pick_name)
     def pick(x: Array, winners: Array) -> Any:
-        """The values of x where the winners stood; 0 where the winner is -1: the transpose of unpooling"""
+        """The values of x where the winners stood: the transpose of unpooling"""
         one_float_dtype(pick_name, x)
         if x.ndim != rank + 2 or winners.ndim != x.ndim or winners.shape[:2] != x.shape[:2]:
             raise ValueError(f"{pick_name}: need input and indices of one N and C, got {x.shape} and {winners.shape}")
@@ -140,6 +153,7 @@ def _average_family(rank: int) -> tuple[Op[Any], Op[Any]]:
     @op(name=pool_name)
     def pool(x: Array, *, spans: Spans) -> Any:
         """The sum of each window's cells, divided by its count"""
+        _check_spans(pool_name, spans, rank)
         _check(pool_name, x, tuple(s.size for s in spans))
         planes, tables = _planes(x), _tables(spans, x.dtype)
         y = allocate((len(planes), tables[0].size, tables[3].size), x.dtype)
@@ -153,6 +167,7 @@ def _average_family(rank: int) -> tuple[Op[Any], Op[Any]]:
     @op(name=transpose_name)
     def transpose(dy: Array, *, spans: Spans) -> Any:
         """Each dy shared out evenly over its window: the transpose of average pooling"""
+        _check_spans(transpose_name, spans, rank)
         _check(transpose_name, dy, tuple(len(s.starts) for s in spans))
         dx = allocate((*dy.shape[:2], *(s.size for s in spans)), dy.dtype)
         planes = _planes(dx)

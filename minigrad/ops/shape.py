@@ -151,8 +151,8 @@ def split(x: Array, split_size_or_sections: int | Sequence[int], dim: int = 0) -
     """x cut along a dimension: into pieces of one size (the last may be smaller), or of the sizes given."""
     dim = normal_dim("split", dim, len(x.shape))
     size = x.shape[dim]
-    if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
+    if isinstance(split_size_or_sections, (int, np.integer)):
+        step = int(split_size_or_sections)
         if step < 1:
             raise ValueError(f"split: need a size of at least 1, got {step}")
         sections = [min(step, size - start) for start in range(0, size, step)] or [0]

@@ -166,7 +166,10 @@ def pool_rows(rank: int) -> None:
         reference.max_unpool,
         linear=(0,),
         constants=(1,),
-        errors=(([x, far], {"sizes": (4,) * rank}, ValueError, "indices in"),),
+        errors=(
+            ([x, far], {"sizes": (4,) * rank}, ValueError, "indices in"),
+            ([x, far], {"sizes": (-4,) * rank}, ValueError, "sizes of at least 1"),
+        ),
     )
     add_row(
         f"max_pick{rank}d",
@@ -176,8 +179,21 @@ def pool_rows(rank: int) -> None:
         constants=(1,),
         errors=(([x, far], {}, ValueError, "indices in"),),
     )
-    add_row(f"avg_pool{rank}d", average, reference.avg_pool, linear=(0,))
-    add_row(f"avg_pool_transpose{rank}d", average_transpose, reference.avg_pool_transpose, linear=(0,))
+    outside = tuple(Span(4, np.array([-1, 2]), np.array([2, 5]), np.array([2, 2])) for _ in range(rank))
+    add_row(
+        f"avg_pool{rank}d",
+        average,
+        reference.avg_pool,
+        linear=(0,),
+        errors=(([x], {"spans": outside}, ValueError, "windows within"),),
+    )
+    add_row(
+        f"avg_pool_transpose{rank}d",
+        average_transpose,
+        reference.avg_pool_transpose,
+        linear=(0,),
+        errors=(([x[..., :2]], {"spans": outside}, ValueError, "windows within"),),
+    )
 
 
 for rank in (1, 2):
