@@ -113,7 +113,12 @@ class Op(Generic[P]):
         ]
         if self.broadcasts:
             arrays = promote(arrays)
-        result = self.forward(*arrays, **settings)
+        try:
+            result = self.forward(*arrays, **settings)
+        except ValueError as error:
+            if self.broadcasts and "broadcast" in str(error):  # NumPy does not say whose operands they were
+                raise ValueError(f"{self.name}: shapes {[np.shape(a) for a in arrays]} do not broadcast") from None
+            raise
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
             raise TypeError(f"{self.name}: forward must return (output, saved) with a tuple `saved`")
         output, saved = result

@@ -153,9 +153,22 @@ class set_grad_enabled:
     def __exit__(self, *exception: object) -> None:
         _grad_enabled.set(self._previous)
 
+    def __call__(self, function: Any) -> Any:
+        """As a decorator: the mode is that of the function's calls, and nothing is switched here."""
+        mode = _grad_enabled.get()
+        _grad_enabled.set(self._previous)
+        return _Mode(_grad_enabled, mode)(function)
+
 
 class no_grad(_Mode):
     """Record nothing inside the block (or the decorated function)."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        mode = super().__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)  # `@no_grad` without parentheses
 
     def __init__(self) -> None:
         super().__init__(_grad_enabled, False)
@@ -228,6 +241,8 @@ def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> s
 
 def _add(a: Any, b: Any) -> Any:
     total = a + b
+    if is_detecting_anomaly():
+        check_finite(total, "sum of gradients")
     return total if isinstance(total, Variable) else np.asarray(total)  # NumPy adds arrays of shape () to a scalar
 
 

@@ -152,3 +152,8 @@ IMAGE, WEIGHT = normal(1, 1, 2, 2), normal(3, 2)
 def test_what_does_not_fit_is_refused_by_name(call, error, words):
     with pytest.raises(error, match=f"^{words}"):
         call()
+
+
+def test_pad_fills_with_zeros_where_no_value_is_given():
+    np.testing.assert_array_equal(F.pad(np.ones(1), (1, 0), "constant", None), [0, 1])
+    np.testing.assert_array_equal(F.pad(np.ones(1, int), (0, 1), value=None), [1, 0])

@@ -237,3 +237,27 @@ def test_matmul_of_all_ranks(a_shape, b_shape):
 def test_matrices_that_do_not_fit_are_named(a_shape, b_shape, message):
     with pytest.raises(ValueError, match=message):
         mg.tensor(np.zeros(a_shape)) @ np.zeros(b_shape)
+
+
+def test_the_standard_deviation_of_equal_values_has_a_gradient_of_zero():
+    x = mg.tensor([[1.0, 2.0], [1.0, 3.0]], requires_grad=True)
+    (dx,) = mg.grad(x.std(0), x, np.array([3.0, 1.0], np.float32))
+    np.testing.assert_allclose(dx.data, [[0, -np.sqrt(0.5)], [0, np.sqrt(0.5)]], rtol=1e-6)
+
+
+def test_products_of_integers_and_booleans_are_int64():
+    assert mg.tensor(np.array([20, 20], np.uint8)).prod().item() == 400
+    assert mg.tensor([True, False]).prod().dtype == np.int64
+
+
+def test_shapes_and_kinds_that_do_not_fit_are_refused_in_the_name_of_the_op():
+    with pytest.raises(ValueError, match=r"^add: shapes \[\(2,\), \(3,\)\] do not broadcast"):
+        mg.tensor([1.0, 2.0]) + mg.tensor([1.0, 2.0, 3.0])
+    for function in (lambda: mg.tensor([[1.0]]) @ 2, lambda: mg.stack([1.0]), lambda: mg.einsum("ij->i", [1.0])):
+        with pytest.raises(TypeError, match="need tensors or arrays, got"):
+            function()
+
+
+def test_rounding_keeps_booleans():
+    for name in ("round", "floor", "ceil", "sign"):
+        assert getattr(mg.tensor([True, False]), name)().tolist() == [True, False]

@@ -290,3 +290,24 @@ def test_a_healthy_graph_passes_detect_anomaly():
         (gg,) = mg.grad(g, x, np.ones(3))
         assert (x > 1).dtype == bool
     np.testing.assert_allclose(gg, dy * np.exp(x.data), rtol=1e-14)
+
+
+def test_modes_decorate_without_parentheses_and_switch_nothing_by_themselves():
+    @mg.no_grad
+    def plain():
+        return mg.is_grad_enabled()
+
+    @mg.set_grad_enabled(False)
+    def chosen():
+        return mg.is_grad_enabled()
+
+    assert mg.is_grad_enabled()
+    assert not plain()
+    assert not chosen()
+    assert mg.is_grad_enabled()
+
+
+def test_an_infinite_sum_of_finite_gradients_is_an_anomaly():
+    x = mg.tensor([1e-20], requires_grad=True)
+    with mg.detect_anomaly(), pytest.raises(FloatingPointError, match="sum of gradients"):
+        (x * 3e38 + x * 3e38).backward(np.ones(1))

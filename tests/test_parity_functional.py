@@ -319,3 +319,12 @@ def test_values_and_gradients_agree_with_pytorch(name, dtype, data):
         assert ours.dtype == expected.dtype
         scale = np.max(np.abs(expected), where=np.isfinite(expected), initial=1.0)
         np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * min(scale, 10.0))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("scale", [0.4, 1.1, 1.3, 2.0, 2.7])
+def test_scaled_sizes_pick_the_same_cells_as_in_pytorch(mode, scale):
+    for size in range(3, 45):
+        x = np.random.default_rng(size).standard_normal((1, 1, size), dtype=np.float32)
+        expected = torch.nn.functional.interpolate(torch.tensor(x), scale_factor=scale, mode=mode).numpy()
+        np.testing.assert_allclose(F.interpolate(x, scale_factor=scale, mode=mode), expected, rtol=1e-4, atol=1e-5)

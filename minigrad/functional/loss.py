@@ -72,6 +72,8 @@ def _class_weights(name: str, weight: Array | None, classes: int, dtype: Any) ->
         return np.ones(classes, dtype)
     if tuple(weight.shape) != (classes,):
         raise ValueError(f"{name}: need weight ({classes},), one for each class, got {tuple(weight.shape)}")
+    if isinstance(weight, Variable) and weight.requires_grad:
+        raise ValueError(f"{name}: weight is a constant, got one that requires grad; use weight.detach()")
     return _plain(weight).astype(dtype)
 
 
@@ -192,14 +194,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
             f"binary_cross_entropy: need probabilities in [0, 1], got {values.min()} to {values.max()}; "
             "for scores there is binary_cross_entropy_with_logits"
         )
-    yes, no = _bounded_log(input), _bounded_log(1.0 - input)
-    return _reduced(_weighted(-(target * yes + (1.0 - target) * no), weight), reduction)
-
-
-def _bounded_log(p: Array) -> Any:
-    """log p, but at least -100: where it would be lower the gradient is cut, instead of infinite."""
-    least = float(np.finfo(p.dtype).tiny)
-    return ops.clip(ops.where(_plain(p) > 0, ops.log(ops.clip(p, min=least)), -100.0), min=-100.0)
+    return _reduced(_weighted(ops.binary_cross_entropy(input, target), weight), reduction)
 
 
 @takes_arrays

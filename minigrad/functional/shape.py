@@ -52,10 +52,10 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> An
 
 
 @takes_arrays
-def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
+def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """Values added around a tensor: pairs (before, after) for the last dimension first, as in PyTorch.
 
-    Modes: 'constant' (with `value`; negative widths cut off), 'reflect', 'replicate', 'circular'.
+    Modes: 'constant' (with `value`, 0 if None; negative widths cut off), 'reflect', 'replicate', 'circular'.
     Raises: ValueError for widths that do not fit.
     """
     widths = tuple(integer("pad", "widths", w, -LARGEST) for w in (pad if isinstance(pad, Sequence) else (pad,)))
@@ -64,7 +64,7 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float =
         raise ValueError(f"pad: need pairs of widths, for at most {ndim} dimensions, got {widths}")
     pairs = [(0, 0)] * (ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2], strict=True))[::-1]
     if mode == "constant":
-        return ops.pad(input, widths=tuple(pairs), value=value)
+        return ops.pad(input, widths=tuple(pairs), value=0.0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
         raise ValueError(f"pad: need mode 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
     y = input
@@ -150,9 +150,11 @@ def interpolate(
         before = (slice(None),) * (2 + i)
         if mode == "nearest":
             # Of a given size the exact quotient: with a rounded scale, cells on a boundary would come out one too low.
-            places = np.arange(out) * s // out if scale_factor is None else (np.arange(out) / scale).astype(np.int64)
+            # Of a scale_factor PyTorch's, which rounds to float32.
+            rounded = (np.arange(out, dtype=np.float32) * np.float32(1 / scale)).astype(np.int64)
+            places = np.arange(out) * s // out if scale_factor is None else rounded
             y = y[(*before, np.minimum(places, s - 1))]
-        else:
+        elif out != s:  # as in PyTorch, where a scale_factor that leaves the size as it is then changes nothing
             low, high, share = _neighbours(s, out, scale, bool(align_corners))
             share = share.astype(input.dtype).reshape(-1, *(1,) * (rank - 1 - i))
             y = y[(*before, low)] * (1 - share) + y[(*before, high)] * share

@@ -139,6 +139,8 @@ class Module(Members):
         Raises: ValueError with all names that are missing or unexpected (if `strict`) or of another shape; then nothing
         has changed.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"load_state_dict: need tensors by name, got {type(state_dict).__name__}")
         own = self.state_dict()
         given = {name: as_tensor(value).data for name, value in state_dict.items()}
         missing, unexpected = [name for name in own if name not in given], [name for name in given if name not in own]

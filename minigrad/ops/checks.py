@@ -1,6 +1,10 @@
 """Checks that ops share. Kernels trust what they get; here is where it is looked at."""
 
+from typing import Any
+
 import numpy as np
+
+from minigrad.tape import Variable
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -19,3 +23,10 @@ def one_float_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
     if dtype not in _FLOATS:
         raise TypeError(f"{name}: need float32 or float64, got {dtype}")
     return dtype
+
+
+def check_arrays(name: str, *values: Any) -> None:
+    """Functions that look at shapes before any op does need what has one."""
+    for value in values:
+        if not isinstance(value, (Variable, np.ndarray, np.generic)):
+            raise TypeError(f"{name}: need tensors or arrays, got {type(value).__name__}")

@@ -244,7 +244,7 @@ def _step_function(name: str, function: Callable[..., Any], meaning: str) -> Op[
     """An op that is constant between its jumps: its derivative is 0 wherever it has one."""
 
     def forward(x: Array) -> Any:
-        return function(x), ()
+        return (x.copy() if x.dtype.kind == "b" else function(x)), ()
 
     forward.__doc__ = f"{meaning}; its derivative is 0 wherever it has one"
     step: Op[Any] = op(forward, name=name, broadcasts=True)

@@ -12,7 +12,7 @@ from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.batch import channel_sum, sum_over_batch
-from minigrad.ops.checks import one_dtype
+from minigrad.ops.checks import check_arrays, one_dtype
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
@@ -74,6 +74,7 @@ def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: b
 
 def matmul(a: Array, b: Array) -> Any:
     """Matrix product as in NumPy: vectors are rows on the left and columns on the right, batches broadcast."""
+    check_arrays("matmul", a, b)
     rows, columns = len(a.shape) == 1, len(b.shape) == 1
     if 0 in (len(a.shape), len(b.shape)):
         raise ValueError(f"matmul: need at least one dimension each, got shapes {a.shape} and {b.shape}")
@@ -193,6 +194,7 @@ def _diagonal(x: Array, term: str) -> tuple[Any, str]:
 
 def einsum(equation: str, *operands: Array) -> Any:
     """Sum of products in Einstein's notation, as np.einsum: 'ij,jk->ik', with '...', diagonals ('ii->i') and traces."""
+    check_arrays("einsum", *operands)
     terms, result = _terms(equation, [len(x.shape) for x in operands])
     pairs = [_diagonal(x, term) for x, term in zip(operands, terms, strict=True)]
     return contract(*(x for x, _ in pairs), terms=tuple(t for _, t in pairs), result=result)

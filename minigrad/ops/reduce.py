@@ -7,7 +7,7 @@ import numpy as np
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
-from minigrad.ops.elementwise import divide, exp, isfinite, log, multiply, sqrt, where
+from minigrad.ops.elementwise import cast, divide, equal, exp, isfinite, log, multiply, sqrt, where
 
 
 def _total(x: np.ndarray) -> np.dtype[Any]:
@@ -117,8 +117,10 @@ def var(x: Array, dim: Dims = None, correction: int = 1, keepdim: bool = False) 
 
 
 def std(x: Array, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Any:
-    """The standard deviation, the square root of `var`."""
-    return sqrt(var(x, dim, correction, keepdim))
+    """The standard deviation, the square root of `var`; its derivative is 0 where all values are equal."""
+    variance = var(x, dim, correction, keepdim)
+    flat = equal(variance, 0.0)
+    return where(flat, 0.0, sqrt(where(flat, 1.0, variance)))
 
 
 def prod(x: Array, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -127,6 +129,8 @@ def prod(x: Array, dim: int | None = None, keepdim: bool = False) -> Any:
     Halves are multiplied until one is left, so its derivatives are exact beside zeros, where dividing by x is not.
     """
     shape = x.shape
+    if x.dtype.kind != "f":
+        x = cast(x, dtype=np.int64)
     axis = 0 if dim is None else normal_dim("prod", dim, len(shape))
     if dim is None:
         x = shapes.reshape(x, shape=(-1,))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.op import Array, op
+from minigrad.ops.checks import check_arrays
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.tape import Variable
 
@@ -137,11 +138,13 @@ def concatenate(tensors: Sequence[Array], dim: int = 0) -> Any:
     """Tensors joined along a dimension that they have: shapes differ in `dim` only."""
     if not len(tensors):
         raise ValueError("concatenate: need at least one tensor")
+    check_arrays("concatenate", *tensors)
     return join(*tensors, dim=dim)
 
 
 def stack(tensors: Sequence[Array], dim: int = 0) -> Any:
     """Tensors of one shape joined along a new dimension."""
+    check_arrays("stack", *tensors)
     if len({tuple(x.shape) for x in tensors}) != 1:
         raise ValueError(f"stack: need tensors of one shape, got {[tuple(x.shape) for x in tensors]}")
     return concatenate([unsqueeze(x, dim) for x in tensors], dim)

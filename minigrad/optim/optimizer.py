@@ -111,6 +111,8 @@ class Optimizer:
 
         Raises: ValueError if the groups or a state's shapes differ; then nothing has changed.
         """
+        if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
+            raise ValueError(f"{self._name}.load_state_dict: need a mapping with 'param_groups' and 'state'")
         groups = state_dict["param_groups"]
         sizes, own = [len(g["params"]) for g in groups], [len(g["params"]) for g in self.param_groups]
         if sizes != own:

@@ -62,6 +62,14 @@ unary("erf", scipy.special.erf)
 unary("clone", np.copy, linear=(0,))
 
 
+def chances_cases(draw: Any) -> Case:
+    a, b = broadcast_pair(draw)
+    return [values(draw, a, 0.1, 0.9), values(draw, b, 0.1, 0.9)], {}
+
+
+add_row("binary_cross_entropy", chances_cases, lambda p, t: -(t * np.log(p) + (1 - t) * np.log(1 - p)), linear=())
+
+
 def clip_cases(draw: Any) -> Case:
     bounds = draw(st.sampled_from([{"min": -0.51}, {"max": 0.73}, {"min": -0.51, "max": 0.73}]))
     return [values(draw, shape(draw, most=2))], bounds
