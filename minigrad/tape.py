@@ -8,6 +8,7 @@ history, and it never recurses: a parent is always older than its child, so a he
 import contextlib
 import heapq
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
@@ -92,6 +93,17 @@ class Recordable(Protocol):
         """Gradients by the inputs of `node`, from those by its outputs."""
 
 
+class _Trash(threading.local):
+    """Edges of nodes that are gone, which are let go one after the other."""
+
+    def __init__(self) -> None:
+        self.edges: list[tuple[Edge | None, ...]] = []
+        self.is_emptying = False
+
+
+_trash = _Trash()
+
+
 class Node:
     """One recorded call of an op: its inputs, what its rule needs, and its outputs' shapes."""
 
@@ -109,6 +121,16 @@ class Node:
         self.hooks: dict[int, Hooks] = {}
         self.watchers: dict[int, weakref.ref[Variable]] = {}
         self.scope = _scope.get()
+
+    def __del__(self, trash: _Trash = _trash) -> None:
+        """Let the inputs go in a loop: a long chain that frees itself by recursion overflows a small stack."""
+        trash.edges.append(self.edges)
+        self.edges = ()
+        if not trash.is_emptying:
+            trash.is_emptying = True
+            while trash.edges:
+                trash.edges.pop()
+            trash.is_emptying = False
 
     def watcher(self, slot: int) -> Variable | None:
         """The tensor of that output, if it is alive and keeps its gradient (`retain_grad`)."""
