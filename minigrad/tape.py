@@ -97,7 +97,7 @@ class _Trash(threading.local):
     """Edges of nodes that are gone, which are let go one after the other."""
 
     def __init__(self) -> None:
-        self.edges: list[tuple[Edge | None, ...]] = []
+        self.edges: list[Sequence[Edge | None]] = []
         self.is_emptying = False
 
 
