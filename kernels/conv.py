@@ -4,15 +4,16 @@ x (N, C, H, W), y and dy (N, K, OH * OW). The cells that each window of an image
 block of output rows at a time, and multiplied with the filters. `height` and `width` are axes as in windows.py.
 """
 
-from .jit import kernel, prange
+from .jit import kernel
 from .matrix import add_product
 from .reduce import CHUNK
 from .threads import Launcher
-from .windows import gather_columns, gather_patches, scatter_columns
+from .windows import axis_of, gather_columns, gather_patches, scatter_columns
 
 
 @kernel
-def forward_range(start, stop, part, x, w, bias, groups, height, width, block, y, scratch):
+def forward_range(start, stop, part, x, w, bias, groups, axes, block, y, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     filters, terms = w.shape
     channels, per_group = x.shape[1] // groups, filters // groups
     out_h, out_w = height[5], width[5]
@@ -28,19 +29,13 @@ def forward_range(start, stop, part, x, w, bias, groups, height, width, block, y
                 add_product(y[n], first, top * out_w, w, first, 0, columns, 0, 0, per_group, terms, pixels)
 
 
-@kernel(parallel=True)
-def forward_parallel(parts, n, x, w, bias, groups, height, width, block, y, scratch):
-    for part in prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        forward_range(start, stop, part, x, w, bias, groups, height, width, block, y, scratch)
-
-
-conv_forward = Launcher(forward_range, forward_parallel)
+conv_forward = Launcher(forward_range)
 """y = x * w + bias, with w (K, C/groups * FH * FW) and bias (K) or empty. scratch (parts, terms, block * OW)."""
 
 
 @kernel
-def input_gradient_range(start, stop, part, dy, wt, groups, height, width, block, dx, scratch):
+def input_gradient_range(start, stop, part, dy, wt, groups, axes, block, dx, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     terms, per_group = wt.shape[0] // groups, wt.shape[1]
     channels = dx.shape[1] // groups
     out_h, out_w = height[5], width[5]
@@ -58,19 +53,13 @@ def input_gradient_range(start, stop, part, dy, wt, groups, height, width, block
                 scatter_columns(columns, g * channels, channels, height, width, top, bottom, dx[n])
 
 
-@kernel(parallel=True)
-def input_gradient_parallel(parts, n, dy, wt, groups, height, width, block, dx, scratch):
-    for part in prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        input_gradient_range(start, stop, part, dy, wt, groups, height, width, block, dx, scratch)
-
-
-conv_input_gradient = Launcher(input_gradient_range, input_gradient_parallel)
+conv_input_gradient = Launcher(input_gradient_range)
 """dx of conv_forward, with wt (groups * terms, K/groups) the filters of each group transposed."""
 
 
 @kernel
-def weight_gradient_range(start, stop, part, dy, x, groups, height, width, block, partial, scratch):
+def weight_gradient_range(start, stop, part, dy, x, groups, axes, block, partial, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     samples, filters, _ = dy.shape
     terms = partial.shape[2]
     channels, per_group = x.shape[1] // groups, filters // groups
@@ -88,12 +77,5 @@ def weight_gradient_range(start, stop, part, dy, x, groups, height, width, block
                     add_product(dw, first, 0, dy[n], first, top * out_w, patches, 0, 0, per_group, pixels, terms)
 
 
-@kernel(parallel=True)
-def weight_gradient_parallel(parts, n, dy, x, groups, height, width, block, partial, scratch):
-    for part in prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        weight_gradient_range(start, stop, part, dy, x, groups, height, width, block, partial, scratch)
-
-
-conv_weight_gradient = Launcher(weight_gradient_range, weight_gradient_parallel)
+conv_weight_gradient = Launcher(weight_gradient_range)
 """partial (chunks, K, terms): dw of each chunk of the batch, for tree_sum. scratch (parts, block * OW, terms)."""

@@ -3,7 +3,7 @@
 x (N, C, P), y and dy (N, K, P), w (K, C).
 """
 
-from .jit import kernel, prange
+from .jit import kernel
 from .matrix import add_product
 from .reduce import CHUNK
 from .threads import Launcher
@@ -18,13 +18,7 @@ def forward_range(start, stop, part, x, w, bias, y):
         add_product(y[n], 0, 0, w, 0, 0, x[n], 0, 0, filters, channels, x.shape[2])
 
 
-@kernel(parallel=True)
-def forward_parallel(parts, n, x, w, bias, y):
-    for part in prange(parts):
-        forward_range(part * n // parts, (part + 1) * n // parts, part, x, w, bias, y)
-
-
-conv1x1_forward = Launcher(forward_range, forward_parallel)
+conv1x1_forward = Launcher(forward_range)
 """y[n] = w x[n] + bias, with bias (K) or empty; with w transposed and no bias, dx from dy."""
 
 
@@ -43,11 +37,5 @@ def weight_gradient_range(start, stop, part, dy, x, partial, scratch):
             add_product(dw, 0, 0, dy[n], 0, 0, transposed, 0, 0, filters, pixels, channels)
 
 
-@kernel(parallel=True)
-def weight_gradient_parallel(parts, n, dy, x, partial, scratch):
-    for part in prange(parts):
-        weight_gradient_range(part * n // parts, (part + 1) * n // parts, part, dy, x, partial, scratch)
-
-
-conv1x1_weight_gradient = Launcher(weight_gradient_range, weight_gradient_parallel)
+conv1x1_weight_gradient = Launcher(weight_gradient_range)
 """partial (chunks, K, C): dw of each chunk of the batch, for tree_sum. scratch (parts, P, C)."""

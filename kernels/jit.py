@@ -22,9 +22,7 @@ import numba.core.caching
 import numba.extending
 import numpy as np
 
-from .threads import Launcher, get_num_threads, parts, set_num_threads
-
-__all__ = ["SANITIZE", "Launcher", "get_num_threads", "kernel", "parts", "prange", "set_num_threads"]
+from .simd import VECTOR_BYTES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,7 +36,7 @@ SANITIZE = os.environ.get("MINIGRAD_SANITIZE", "0") not in ("", "0")
 
 
 @overload
-def kernel(function: Function, /) -> Function: ...
+def kernel(function: Function, /, *, parallel: bool = False) -> Function: ...
 @overload
 def kernel(*, parallel: bool = False, reassociate: bool = False) -> Callable[[Function], Function]: ...
 def kernel(function: Any = None, /, *, parallel: bool = False, reassociate: bool = False) -> Any:
@@ -57,7 +55,7 @@ def kernel(function: Any = None, /, *, parallel: bool = False, reassociate: bool
         fastmath={"contract", "reassoc"} if reassociate else {"contract"},  # with nnan or ninf, a NaN would get lost
     )(function)
     # The stamp covers this folder only; and under NUMBA_DISABLE_JIT there is no dispatcher.
-    if nb.extending.is_jitted(dispatcher) and Path(function.__code__.co_filename).resolve().parent == FOLDER:
+    if nb.extending.is_jitted(dispatcher) and _is_ours(function):
         dispatcher._cache = KernelCache(function, (parallel, reassociate))
     return dispatcher
 
@@ -98,11 +96,9 @@ class KernelCache:
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Write the entry whole or not at all, and remove those of older sources."""
-        # Jitted code pickles differently in every process: a key that holds some would never be met again.
-        enclosed = any(isinstance(cell.cell_contents, core.serialize.ReduceMixin) for cell in self.closure)
-        if enclosed or result.library.has_dynamic_globals:
+        if result.library.has_dynamic_globals or any(map(_is_foreign, self.closure)):
             warnings.warn(
-                f"{self.prefix[:-1]} is not cached: it closes over jitted code or holds a pointer", stacklevel=2
+                f"{self.prefix[:-1]} is not cached: it holds a pointer, or jitted code from elsewhere", stacklevel=2
             )
             return
         key = self._key(signature, result.codegen)
@@ -126,8 +122,8 @@ class KernelCache:
         """Everything but the sources and versions on which the machine code depends."""
         python = (sys.implementation.cache_tag, sys.flags.optimize)
         names = ("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")
-        settings = tuple(str(getattr(core.config, name, None)) for name in names)
-        closure = dumps([cell.cell_contents for cell in self.closure])
+        settings = (VECTOR_BYTES, *(str(getattr(core.config, name, None)) for name in names))
+        closure = dumps([_enclosed(cell.cell_contents) for cell in self.closure])
         code = (self.code.co_firstlineno, self.code.co_code, closure)
         return (python, settings, SANITIZE, self.options, code, codegen.magic_tuple(), signature)
 
@@ -142,6 +138,25 @@ class KernelCache:
         for path in folder.glob(f"{self.prefix}*") if folder else ():
             if unwanted(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    """Whether the stamp covers a function: it stands in this folder."""
+    return Path(function.__code__.co_filename).resolve().parent == FOLDER
+
+
+def _is_foreign(cell: Any) -> bool:
+    """Whether a closure's cell holds jitted code that the stamp does not cover."""
+    return nb.extending.is_jitted(cell.cell_contents) and not _is_ours(cell.cell_contents.py_func)
+
+
+def _enclosed(value: Any) -> Any:
+    """What stands for a closure's value in a key: jitted code pickles differently in every process, its source not."""
+    if not nb.extending.is_jitted(value):
+        return value
+    function = value.py_func
+    closure = [_enclosed(cell.cell_contents) for cell in function.__closure__ or ()]
+    return function.__module__, function.__qualname__, function.__code__.co_firstlineno, closure
 
 
 @functools.cache

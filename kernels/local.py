@@ -3,10 +3,10 @@
 x (N, C, H, W), w (OH * OW, K, C * FH * FW), y and dy (N, OH * OW, K): each pixel has its own matrix.
 """
 
-from .jit import kernel, prange
+from .jit import kernel
 from .reduce import CHUNK
 from .threads import Launcher
-from .windows import gather_patches, scatter_patches
+from .windows import axis_of, gather_patches, scatter_patches
 
 
 @kernel(reassociate=True)  # a dot product is vectorised only if its terms may be added in another order
@@ -18,7 +18,8 @@ def _dot(a, b):
 
 
 @kernel
-def forward_range(start, stop, part, x, w, height, width, y, scratch):
+def forward_range(start, stop, part, x, w, axes, y, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     pixels, filters, _ = w.shape
     patches = scratch[part]
     for n in range(start, stop):
@@ -28,18 +29,13 @@ def forward_range(start, stop, part, x, w, height, width, y, scratch):
                 y[n, p, k] = _dot(w[p, k], patches[p])
 
 
-@kernel(parallel=True)
-def forward_parallel(parts, n, x, w, height, width, y, scratch):
-    for part in prange(parts):
-        forward_range(part * n // parts, (part + 1) * n // parts, part, x, w, height, width, y, scratch)
-
-
-local_forward = Launcher(forward_range, forward_parallel)
+local_forward = Launcher(forward_range)
 """y[n, p] = w[p] times the cells that window p sees of x[n]. scratch (parts, OH * OW, terms)."""
 
 
 @kernel
-def input_gradient_range(start, stop, part, dy, w, height, width, dx, scratch):
+def input_gradient_range(start, stop, part, dy, w, axes, dx, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     pixels, filters, terms = w.shape
     patches = scratch[part]
     for n in range(start, stop):
@@ -54,18 +50,13 @@ def input_gradient_range(start, stop, part, dy, w, height, width, dx, scratch):
         scatter_patches(patches, 0, dx.shape[1], height, width, 0, height[5], dx[n])
 
 
-@kernel(parallel=True)
-def input_gradient_parallel(parts, n, dy, w, height, width, dx, scratch):
-    for part in prange(parts):
-        input_gradient_range(part * n // parts, (part + 1) * n // parts, part, dy, w, height, width, dx, scratch)
-
-
-local_input_gradient = Launcher(input_gradient_range, input_gradient_parallel)
+local_input_gradient = Launcher(input_gradient_range)
 """dx of local_forward."""
 
 
 @kernel
-def weight_gradient_range(start, stop, part, dy, x, height, width, partial, scratch):
+def weight_gradient_range(start, stop, part, dy, x, axes, partial, scratch):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     samples, pixels, filters = dy.shape
     terms = partial.shape[3]
     patches = scratch[part]
@@ -82,11 +73,5 @@ def weight_gradient_range(start, stop, part, dy, x, height, width, partial, scra
                         row[r] += g * patch[r]
 
 
-@kernel(parallel=True)
-def weight_gradient_parallel(parts, n, dy, x, height, width, partial, scratch):
-    for part in prange(parts):
-        weight_gradient_range(part * n // parts, (part + 1) * n // parts, part, dy, x, height, width, partial, scratch)
-
-
-local_weight_gradient = Launcher(weight_gradient_range, weight_gradient_parallel)
+local_weight_gradient = Launcher(weight_gradient_range)
 """partial (chunks, OH * OW, K, terms): dw of each chunk of the batch, for tree_sum."""

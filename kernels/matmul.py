@@ -4,7 +4,7 @@ Rows go in pairs, which are numbered from the first row of all: how they are cut
 them is summed, and so not its bits.
 """
 
-from .jit import kernel, prange
+from .jit import kernel
 from .matrix import add_product
 from .threads import Launcher
 
@@ -31,11 +31,5 @@ def matmul_range(start, stop, part, a, b, a_index, b_index, c):
                 )  # fmt: skip
 
 
-@kernel(parallel=True)
-def matmul_parallel(parts, n, a, b, a_index, b_index, c):
-    for part in prange(parts):
-        matmul_range(part * n // parts, (part + 1) * n // parts, part, a, b, a_index, b_index, c)
-
-
-matmul_forward = Launcher(matmul_range, matmul_parallel)
+matmul_forward = Launcher(matmul_range)
 """c[i] = a[a_index[i]] b[b_index[i]] for a (A, M, R), b (B, R, N), c (C, M, N); items are C ceil(M / 2) row pairs."""

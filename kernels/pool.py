@@ -2,12 +2,14 @@
 
 import math
 
-from .jit import kernel, prange
+from .jit import kernel
 from .threads import Launcher
+from .windows import axis_of
 
 
 @kernel
-def max_forward_range(start, stop, part, x, height, width, y, winners):
+def max_forward_range(start, stop, part, x, axes, y, winners):
+    height, width = axis_of(axes, 0), axis_of(axes, 1)
     size_h, fh, sh, ph, dh, out_h = height
     size_w, fw, sw, pw, dw, out_w = width
     for plane in range(start, stop):
@@ -29,13 +31,7 @@ def max_forward_range(start, stop, part, x, height, width, y, winners):
                 winners[plane, oh, ow] = winner
 
 
-@kernel(parallel=True)
-def max_forward_parallel(parts, n, x, height, width, y, winners):
-    for part in prange(parts):
-        max_forward_range(part * n // parts, (part + 1) * n // parts, part, x, height, width, y, winners)
-
-
-max_pool_forward = Launcher(max_forward_range, max_forward_parallel)
+max_pool_forward = Launcher(max_forward_range)
 """y (planes, OH, OW) from x (planes, H, W), and where in its plane each winner stands."""
 
 
@@ -47,13 +43,7 @@ def scatter_range(start, stop, part, dy, winners, dx):
             dx[plane, winners[plane, p]] += dy[plane, p]
 
 
-@kernel(parallel=True)
-def scatter_parallel(parts, n, dy, winners, dx):
-    for part in prange(parts):
-        scatter_range(part * n // parts, (part + 1) * n // parts, part, dy, winners, dx)
-
-
-max_pool_backward = Launcher(scatter_range, scatter_parallel)
+max_pool_backward = Launcher(scatter_range)
 """dx (planes, H * W): each dy (planes, OH * OW) goes to its winner; where windows overlap they add up."""
 
 
@@ -64,13 +54,7 @@ def gather_range(start, stop, part, x, winners, y):
             y[plane, p] = x[plane, winners[plane, p]]
 
 
-@kernel(parallel=True)
-def gather_parallel(parts, n, x, winners, y):
-    for part in prange(parts):
-        gather_range(part * n // parts, (part + 1) * n // parts, part, x, winners, y)
-
-
-pick_winners = Launcher(gather_range, gather_parallel)
+pick_winners = Launcher(gather_range)
 """y (planes, OH * OW) = the values of x (planes, H * W) at the winners."""
 
 
@@ -87,14 +71,7 @@ def average_forward_range(start, stop, part, x, top, bottom, rows, left, right, 
                 y[plane, oh, ow] = total / (rows[oh] * columns[ow])
 
 
-@kernel(parallel=True)
-def average_forward_parallel(parts, n, x, top, bottom, rows, left, right, columns, y):
-    for part in prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        average_forward_range(start, stop, part, x, top, bottom, rows, left, right, columns, y)
-
-
-average_pool_forward = Launcher(average_forward_range, average_forward_parallel)
+average_pool_forward = Launcher(average_forward_range)
 """y[oh, ow] = sum of x[top:bottom, left:right] / (rows columns), with each of these given per output row or column."""
 
 
@@ -111,12 +88,5 @@ def average_backward_range(start, stop, part, dy, top, bottom, rows, left, right
                         image[h, w] += share
 
 
-@kernel(parallel=True)
-def average_backward_parallel(parts, n, dy, top, bottom, rows, left, right, columns, dx):
-    for part in prange(parts):
-        start, stop = part * n // parts, (part + 1) * n // parts
-        average_backward_range(start, stop, part, dy, top, bottom, rows, left, right, columns, dx)
-
-
-average_pool_backward = Launcher(average_backward_range, average_backward_parallel)
+average_pool_backward = Launcher(average_backward_range)
 """dx: each dy is shared out evenly over its window; where windows overlap they add up."""

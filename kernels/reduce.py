@@ -3,7 +3,7 @@
 The tree is a matter of the batch alone, so a sum has the same bits at any number of threads.
 """
 
-from .jit import kernel, prange
+from .jit import kernel
 from .threads import Launcher
 
 CHUNK = 8
@@ -21,13 +21,7 @@ def tree_range(start, stop, part, partial):
         step *= 2
 
 
-@kernel(parallel=True)
-def tree_parallel(parts, n, partial):
-    for part in prange(parts):
-        tree_range(part * n // parts, (part + 1) * n // parts, part, partial)
-
-
-tree_sum = Launcher(tree_range, tree_parallel)
+tree_sum = Launcher(tree_range)
 """partial[0] becomes the sum of partial (chunks, n) over its chunks; the other rows are used up."""
 
 
@@ -50,11 +44,5 @@ def channel_sum_range(start, stop, part, x, partial):
                 sums[c] += _row_sum(x[n, c])
 
 
-@kernel(parallel=True)
-def channel_sum_parallel(parts, n, x, partial):
-    for part in prange(parts):
-        channel_sum_range(part * n // parts, (part + 1) * n // parts, part, x, partial)
-
-
-channel_sum = Launcher(channel_sum_range, channel_sum_parallel)
+channel_sum = Launcher(channel_sum_range)
 """partial[chunk, c] = sum of x (N, C, P) over the chunk's samples and over P."""

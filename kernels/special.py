@@ -2,7 +2,7 @@
 
 import math
 
-from .jit import kernel, prange
+from .jit import kernel
 from .threads import Launcher
 
 
@@ -12,11 +12,5 @@ def erf_range(start, stop, part, x, y):
         y[i] = math.erf(x[i])
 
 
-@kernel(parallel=True)
-def erf_parallel(parts, n, x, y):
-    for part in prange(parts):
-        erf_range(part * n // parts, (part + 1) * n // parts, part, x, y)
-
-
-erf_forward = Launcher(erf_range, erf_parallel)
+erf_forward = Launcher(erf_range)
 """y[i] = erf(x[i])"""

@@ -12,6 +12,9 @@ from typing import Any
 
 import numba
 
+from .jit import kernel, prange
+from .simd import flush_denormals, restore_denormals
+
 nb: Any = numba  # it is typed in part only
 
 # Below this much work a launch costs more than a second thread saves: two microseconds and a sleeping thread's waking
@@ -51,18 +54,21 @@ def parts(n: int, work: int) -> int:
 
 
 class Launcher:
-    """A kernel as a pair: a serial worker over a range of items, and the parallel driver that cuts the range.
+    """A kernel launched on as many threads as its work is worth.
 
-    The worker `(start, stop, part, *args)` computes items [start, stop) and may use `scratch[part]`. The driver
-    `(parts, n, *args)` calls it on [part * n // parts, (part + 1) * n // parts) for each part of a prange. One part
-    never reaches the driver: the worker itself runs. The same code gives the same bits, in however many parts.
+    Its worker `(start, stop, part, *args)` computes items [start, stop), may use `scratch[part]`, and takes arrays and
+    numbers only. The driver calls it on [part * n // parts, (part + 1) * n // parts) for each part of a prange. One
+    part never reaches the driver: the worker runs by itself. The same code gives the same bits, in however many parts.
+
+    With `flushes` denormal numbers count as 0 inside each call of the worker, and only there: left on a thread, that
+    state would make the bits depend on which thread ran.
     """
 
     __slots__ = ("driver", "worker")
 
-    def __init__(self, worker: Callable[..., None], driver: Callable[..., None]) -> None:
-        self.worker = worker
-        self.driver = driver
+    def __init__(self, worker: Callable[..., None], flushes: bool = False) -> None:
+        self.worker = _flushing(worker) if flushes else worker
+        self.driver = _driver(self.worker)
 
     def __call__(self, parts: int, n: int, *args: Any) -> None:
         if parts <= 1 or _stranded:
@@ -72,6 +78,29 @@ class Launcher:
         else:  # two launches at once abort the process under workqueue, which the first launch may still choose
             with _launching:
                 self.driver(parts, n, *args)
+
+
+def _driver(worker: Callable[..., None]) -> Callable[..., None]:
+    def driver(parts, n, *args):  # type: ignore[no-untyped-def]
+        for part in prange(parts):
+            worker(part * n // parts, (part + 1) * n // parts, part, *args)
+
+    return kernel(_named(driver, worker), parallel=True)
+
+
+def _flushing(worker: Callable[..., None]) -> Callable[..., None]:
+    def flushing(start, stop, part, *args):  # type: ignore[no-untyped-def]
+        state = flush_denormals()
+        worker(start, stop, part, *args)
+        restore_denormals(state)
+
+    return kernel(_named(flushing, worker))
+
+
+def _named(function: Callable[..., None], worker: Callable[..., None]) -> Callable[..., None]:
+    """The function, called after its worker as well: in the cache, in profiles."""
+    function.__qualname__ = f"{worker.__module__.rpartition('.')[2]}.{worker.__name__}.{function.__name__}"
+    return function
 
 
 def _layer() -> str | None:

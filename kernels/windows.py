@@ -1,11 +1,18 @@
 """From images to the cells that a filter's window sees, and back.
 
-One axis is a tuple (size, window, stride, before, dilation, out): sizes of input and window, step, padding before the
-first cell, distance of a window's cells, and number of windows. Cell f of window o lies at
-o * stride - before + f * dilation.
+One axis is (size, window, stride, before, dilation, out): sizes of input and window, step, padding before the first
+cell, distance of a window's cells, and number of windows; height and width come as one array `axes` of twelve. Cell f
+of window o lies at o * stride - before + f * dilation.
 """
 
 from .jit import kernel
+
+
+@kernel
+def axis_of(axes, which):
+    """Height (0) or width (1) as a tuple."""
+    i = 6 * which
+    return axes[i], axes[i + 1], axes[i + 2], axes[i + 3], axes[i + 4], axes[i + 5]
 
 
 @kernel

@@ -29,7 +29,8 @@ def beyond(x, i):
 CASES = """
 import numpy as np
 from .helper import beyond, twelve
-from .jit import Launcher, kernel, prange
+from .jit import kernel
+from .threads import Launcher
 
 @kernel
 def plus(x):
@@ -79,12 +80,7 @@ def dots_range(start, stop, part, x, y, scratch):
             scratch[part] += x[i, j] * x[i, j] - x[i, 0]
         y[i] = scratch[part]
 
-@kernel(parallel=True)
-def dots_parallel(parts, n, x, y, scratch):
-    for part in prange(parts):
-        dots_range(part * n // parts, (part + 1) * n // parts, part, x, y, scratch)
-
-dots = Launcher(dots_range, dots_parallel)
+dots = Launcher(dots_range)
 """
 
 PROBE = """
@@ -166,7 +162,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def package(folder: Path) -> Path:
     """`folder`, with a package of kernels in it that nothing has compiled."""
     (folder / "cases").mkdir()
-    for name in ("jit.py", "threads.py"):
+    for name in ("jit.py", "simd.py", "threads.py"):
         shutil.copy(KERNELS / name, folder / "cases")
     for name, text in (("__init__.py", ""), ("helper.py", HELPER), ("cases.py", CASES)):
         (folder / "cases" / name).write_text(text)
@@ -259,24 +255,46 @@ def test_sources_edited_under_a_running_process_leave_no_entry(cold: Path) -> No
 
 
 UNCOVERED = """
-import json, warnings
+import json, numba, warnings
 from cases import cases, jit
 
 @jit.kernel
 def elsewhere(x):
     return x
 
+@numba.njit
+def foreign(x):
+    return x
+
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     elsewhere(cases.calling(cases.plus)(1))
+    cases.calling(foreign)(1)
 print(json.dumps([str(warning.message) for warning in caught]))
 """
 
 
-def test_a_function_from_elsewhere_and_one_that_closes_over_a_kernel_are_not_cached(cold: Path) -> None:
+def test_only_what_the_stamp_covers_is_cached(cold: Path) -> None:
     (warning,) = run(cold, UNCOVERED)
     assert warning.startswith("cases.calling.locals.call is not cached")
-    assert {path.name.split("-")[0] for path in entries(cold)} == {"cases.plus", "helper.twelve"}
+    assert {path.name.split("-")[0] for path in entries(cold)} == {
+        "cases.plus",
+        "helper.twelve",
+        "cases.calling.locals.call",
+    }
+
+
+def test_a_kernel_that_closes_over_another_is_cached_and_goes_with_it(cold: Path) -> None:
+    probe = """
+import json
+from cases import cases
+calls = [cases.calling(k) for k in (cases.plus, cases.double)]
+print(json.dumps([call(1) for call in calls] + [sum(sum(c.stats.cache_hits.values()) for c in calls)]))
+"""
+    assert run(cold, probe) == [13, 2, 0]
+    assert run(cold, probe) == [13, 2, 2]
+    edit(cold / "cases" / "cases.py", "return x + twelve()", "return x - twelve()")
+    assert run(cold, probe) == [-11, 2, 0]
 
 
 FOLDER = "import json; from cases.jit import cache_folder; print(json.dumps(str(cache_folder())))"
@@ -306,7 +324,7 @@ import json, multiprocessing, os
 from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
-from cases import cases, jit
+from cases import cases, threads
 
 x = np.random.default_rng(0).standard_normal((101, 33)).astype(np.float32)
 
@@ -325,25 +343,25 @@ except ValueError:  # this machine has no such layer
 serial = dots(1)
 big = 1 << 30
 assert all(same(parts) for parts in (2, 3, 7, 101))
-assert jit.parts(1000, big) == jit.get_num_threads() == 4
-assert jit.parts(3, big) == 3
-assert jit.parts(1, big) == jit.parts(0, big) == jit.parts(1000, 1000) == 1
+assert threads.parts(1000, big) == threads.get_num_threads() == 4
+assert threads.parts(3, big) == 3
+assert threads.parts(1, big) == threads.parts(0, big) == threads.parts(1000, 1000) == 1
 with ThreadPoolExecutor(8) as pool:
     assert all(pool.map(same, [4] * 400))
-    jit.set_num_threads(2)
-    assert pool.submit(jit.parts, 1000, big).result() == 2
+    threads.set_num_threads(2)
+    assert pool.submit(threads.parts, 1000, big).result() == 2
 try:
-    jit.set_num_threads(5)
+    threads.set_num_threads(5)
 except ValueError as error:
     assert "NUMBA_NUM_THREADS" in str(error)
 else:
     raise AssertionError("five of four threads")
-jit.set_num_threads(4)
+threads.set_num_threads(4)
 forked = []
 if hasattr(os, "fork"):
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(same, [4] * 8, chunksize=1) == [True] * 8
-        forked = pool.apply(jit.parts, (1000, big))
+        forked = pool.apply(threads.parts, (1000, big))
 assert sum(cases.dots.driver.stats.cache_misses.values()) == 0
 print(json.dumps([numba.threading_layer(), forked]))
 """
@@ -359,7 +377,7 @@ def test_launches_agree_in_parts_in_threads_and_in_forked_children(compiled: Pat
     assert parts_in_a_forked_child == {"omp": 1}.get(used, 4) or not hasattr(os, "fork")
 
 
-LAYER = "import cases.jit, json, numba; numba.get_num_threads(); print(json.dumps(numba.threading_layer()))"
+LAYER = "import cases.threads, json, numba; numba.get_num_threads(); print(json.dumps(numba.threading_layer()))"
 
 
 @pytest.mark.skipif(sys.platform not in ("linux", "win32"), reason="tbb has no wheels here")

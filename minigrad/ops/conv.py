@@ -74,7 +74,7 @@ def _forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, gro
         scratch = allocate((n_parts, terms, pixels), x.dtype)
         bias = allocate((0,), x.dtype) if b is None else b
         matrix, out = w.reshape(filters, terms), pixels_of(y)
-        kernels.conv_forward(n_parts, samples, image(x), matrix, bias, groups, *plane(axes), block, out, scratch)
+        kernels.conv_forward(n_parts, samples, image(x), matrix, bias, groups, plane(axes), block, out, scratch)
     return y
 
 
@@ -88,7 +88,7 @@ def _input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> n
         # A copy, so that its rows are read in order.
         wt = np.ascontiguousarray(transposed).reshape(groups * terms, filters // groups)
         out = pixels_of(dy)
-        kernels.conv_input_gradient(n_parts, samples, out, wt, groups, *plane(axes), block, image(dx), scratch)
+        kernels.conv_input_gradient(n_parts, samples, out, wt, groups, plane(axes), block, image(dx), scratch)
     return dx
 
 
@@ -103,7 +103,7 @@ def _weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> 
         chunks = len(partial)
         n_parts, block, pixels = _plan(chunks, dy[some], terms, axes)
         scratch = allocate((n_parts, pixels, terms), dy.dtype)
-        settings = groups, *plane(axes), block
+        settings = groups, plane(axes), block
         kernels.conv_weight_gradient(n_parts, chunks, out[some], images[some], *settings, partial, scratch)
 
     return sum_over_batch(len(x), (filters, terms), dy.dtype, chunk_sums).reshape(shape)

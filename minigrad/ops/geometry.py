@@ -9,6 +9,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
@@ -39,10 +41,11 @@ FLAT = Axis(1, 1, 1, 0, 1, 1, 0)
 """The height of a signal without one: 1-D work is 2-D work on images of one row."""
 
 
-def plane(axes: Sequence[Axis]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of 1-D or 2-D work as the height and width that kernels take."""
+@functools.lru_cache(maxsize=1024)
+def plane(axes: tuple[Axis, ...]) -> np.ndarray:
+    """The axes of 1-D or 2-D work as the height and width that kernels take: twelve numbers."""
     height, width = axes if len(axes) == 2 else (FLAT, *axes)
-    return height.kernel_axis(), width.kernel_axis()
+    return np.array(height.kernel_axis() + width.kernel_axis(), np.int64)
 
 
 def _whole(name: str, what: str, value: Any) -> int:

@@ -59,7 +59,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         if y.size:
             n_parts = parts(samples, y.size * terms // 4)
             scratch = allocate((n_parts, pixels, terms), x.dtype)
-            kernels.local_forward(n_parts, samples, image(x), matrices, *plane(axes), y, scratch)
+            kernels.local_forward(n_parts, samples, image(x), matrices, plane(axes), y, scratch)
         out = np.ascontiguousarray(y.swapaxes(1, 2))
         return out.reshape(samples, filters, *(a.out for a in axes)), (x, w, axes)
 
@@ -78,9 +78,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
             matrices = _matrices(w, rank)
             n_parts = parts(samples, dy.size * matrices.shape[2] // 4)
             scratch = allocate((n_parts, matrices.shape[0], matrices.shape[2]), dy.dtype)
-            kernels.local_input_gradient(
-                n_parts, samples, _pixels_first(dy), matrices, *plane(axes), image(dx), scratch
-            )
+            kernels.local_input_gradient(n_parts, samples, _pixels_first(dy), matrices, plane(axes), image(dx), scratch)
         return dx, (dy, w, axes)
 
     @input_gradient.vjp(masked=True)
@@ -103,7 +101,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
             chunks = len(partial)
             n_parts = parts(chunks, out[some].size * terms // 4)
             scratch = allocate((n_parts, pixels, terms), dy.dtype)
-            kernels.local_weight_gradient(n_parts, chunks, out[some], images[some], *plane(axes), partial, scratch)
+            kernels.local_weight_gradient(n_parts, chunks, out[some], images[some], plane(axes), partial, scratch)
 
         dw = sum_over_batch(samples, (pixels, filters, terms), dy.dtype, chunk_sums)
         return dw.reshape(shape), (dy, x, axes)

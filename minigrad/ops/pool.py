@@ -98,11 +98,10 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         _check(pool_name, x, tuple(a.size for a in axes))
         _check_seen(pool_name, axes)
         planes, outs = _planes(x), tuple(a.out for a in axes)
-        height, width = plane(axes)
-        y = allocate((planes.shape[0], height[5], width[5]), x.dtype)
+        y = allocate((planes.shape[0], *(1,) * (2 - rank), *outs), x.dtype)
         winners = allocate(y.shape, np.int64)
-        work = y.size * height[1] * width[1]
-        kernels.max_pool_forward(parts(planes.shape[0], work), planes.shape[0], planes, height, width, y, winners)
+        work = y.size * math.prod(a.window for a in axes)
+        kernels.max_pool_forward(parts(planes.shape[0], work), planes.shape[0], planes, plane(axes), y, winners)
         y, winners = y.reshape(*x.shape[:2], *outs), winners.reshape(*x.shape[:2], *outs)
         return (y, winners), (winners, x.shape[2:])
 
