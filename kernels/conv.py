@@ -1,81 +1,248 @@
-"""Cross-correlation of images with filters, and its two gradients.
+"""Convolution over channels: a tile is ROWS pixels x COLUMNS vectors of filters.
 
-x (N, C, H, W), y and dy (N, K, OH * OW). The cells that each window of an image sees are gathered as columns, a
-block of output rows at a time, and multiplied with the filters. `height` and `width` are axes as in windows.py.
+Arrays are flat. `taps` says where the cells of a window lie from its first one, `pixels` where the first cell of each
+window lies in an image with its padding: so one kernel serves any window, stride, padding and dilation, and the input
+gradient as well, which is the same sum over other cells. Filters come in panels (groups, panels, taps, width): at each
+tap the weights of as many filters as a tile is wide. `sizes` is told in `Sizes`.
 """
 
+from typing import NamedTuple
+
 from .jit import kernel
-from .matrix import add_product
 from .reduce import CHUNK
+from .simd import lanes, load, splat, store, store_bytes, where_beats
 from .threads import Launcher
-from .windows import axis_of, gather_columns, gather_patches, scatter_columns
+from .tile import COLUMNS, ROWS, floored, listed, load_tile, outer, spaced, store_tile, transpose
+
+STRIP = 96  # pixels that are computed before they are transposed to planes; they stay in a core's first cache
+DEPTH = 192  # pixels whose gradients are transposed at once
+
+
+class Sizes(NamedTuple):
+    """The numbers a kernel gets, as an array in this order: of images, of their padding, and of what is computed."""
+
+    groups: int
+    channels: int  # of a group
+    filters: int  # of a group
+    height: int
+    width: int
+    rows: int  # of an image with its padding
+    pitch: int  # from one of them to the next
+    top: int
+    left: int
+    terms: int  # channels times the cells of a window
+    outputs: int  # pixels computed per filter, before pooling
+    plane: int  # values of y per filter
 
 
 @kernel
-def forward_range(start, stop, part, x, w, bias, groups, axes, block, y, scratch):
-    height, width = axis_of(axes, 0), axis_of(axes, 1)
-    filters, terms = w.shape
-    channels, per_group = x.shape[1] // groups, filters // groups
-    out_h, out_w = height[5], width[5]
-    columns = scratch[part]
-    for n in range(start, stop):
-        for k in range(filters):
-            y[n, k, :] = bias[k] if bias.size else 0
-        for g in range(groups):
-            for top in range(0, out_h, block):
-                bottom = min(out_h, top + block)
-                gather_columns(x[n], g * channels, channels, height, width, top, bottom, columns)
-                first, pixels = g * per_group, (bottom - top) * out_w
-                add_product(y[n], first, top * out_w, w, first, 0, columns, 0, 0, per_group, terms, pixels)
-
-
-conv_forward = Launcher(forward_range)
-"""y = x * w + bias, with w (K, C/groups * FH * FW) and bias (K) or empty. scratch (parts, terms, block * OW)."""
+def padded_size(sizes):
+    """The values kept for an image with its padding, in whole cache lines; 0 if it has none and is read where it is."""
+    rows, pitch = sizes[5], sizes[6]
+    return 0 if (sizes[3], sizes[4]) == (rows, pitch) else (sizes[0] * sizes[1] * rows * pitch + 15) // 16 * 16
 
 
 @kernel
-def input_gradient_range(start, stop, part, dy, wt, groups, axes, block, dx, scratch):
-    height, width = axis_of(axes, 0), axis_of(axes, 1)
-    terms, per_group = wt.shape[0] // groups, wt.shape[1]
-    channels = dx.shape[1] // groups
-    out_h, out_w = height[5], width[5]
-    columns = scratch[part]
-    for n in range(start, stop):
-        dx[n] = 0
-        for g in range(groups):
-            for top in range(0, out_h, block):
-                bottom = min(out_h, top + block)
-                pixels = (bottom - top) * out_w
-                columns[:, :pixels] = 0
-                add_product(
-                    columns, 0, 0, wt, g * terms, 0, dy[n], g * per_group, top * out_w, terms, per_group, pixels
-                )
-                scatter_columns(columns, g * channels, channels, height, width, top, bottom, dx[n])
+def pad_image(x, first, sizes, padded):
+    """An image's values amid the zeros of its padding, which are there already."""
+    channels, height, width = sizes[0] * sizes[1], sizes[3], sizes[4]
+    rows, pitch, top, left = sizes[5], sizes[6], sizes[7], sizes[8]
+    for c in range(channels):
+        for h in range(height):
+            source = x[first + (c * height + h) * width : first + (c * height + h + 1) * width]
+            start = (c * rows + top + h) * pitch + left
+            target = padded[start : start + width]
+            for i in range(width):
+                target[i] = source[i]
 
 
-conv_input_gradient = Launcher(input_gradient_range)
-"""dx of conv_forward, with wt (groups * terms, K/groups) the filters of each group transposed."""
+def pixel_tile(columns):
+    @kernel
+    def multiply(source, starts, taps, terms, panels, at, width, bias, channel, floor, strip, row):
+        places = spaced(0, lanes(source), columns)
+        tile = load_tile(bias, spaced(channel, 0, ROWS), places)
+        for t in range(terms):
+            tile = outer(tile, source, starts, taps[t], panels, places, at + t * width)
+        store_tile(floored(tile, floor), strip, spaced(row * width, width, ROWS), places)
+
+    return multiply
+
+
+narrow_tile, wide_tile = pixel_tile(1), pixel_tile(COLUMNS)
 
 
 @kernel
-def weight_gradient_range(start, stop, part, dy, x, groups, axes, block, partial, scratch):
-    height, width = axis_of(axes, 0), axis_of(axes, 1)
-    samples, filters, _ = dy.shape
-    terms = partial.shape[2]
-    channels, per_group = x.shape[1] // groups, filters // groups
-    out_h, out_w = height[5], width[5]
-    patches = scratch[part]
-    for chunk in range(start, stop):
-        dw = partial[chunk]
-        dw[:] = 0
+def pool_strip(strip, width, windows, codes):
+    """Rows of `strip` four by four to their largest, and in `codes` which of the four it was: the first of equals."""
+    for q in range(windows):
+        for at in range(0, width, lanes(strip)):
+            best, code = load(strip, 4 * q * width + at), splat(strip, 0)
+            for j in range(1, 4):
+                value = load(strip, (4 * q + j) * width + at)
+                code = where_beats(value, best, splat(strip, j), code)
+                best = where_beats(value, best, value, best)
+            store(best, strip, q * width + at)
+            store(code, codes, q * width + at)
+
+
+@kernel
+def strip_to_planes(strip, width, count, filters, y, first, plane, places, corner):
+    """y[first + k * plane + p] = strip[p, k] for p < count; with `places`, y[first + k * plane + places[p]]."""
+    step = lanes(strip)
+    for k in range(0, filters, step):
+        for p in range(0, count, step):
+            if k + step <= filters and p + step <= count and places.size == 0:
+                transpose(strip, p * width + k, width, y, first + k * plane + p, plane)
+                continue
+            transpose(strip, p * width + k, width, corner, 0, step)
+            for j in range(min(step, filters - k)):
+                for i in range(min(step, count - p)):
+                    place = p + i if places.size == 0 else places[p + i]
+                    y[first + (k + j) * plane + place] = corner[j * step + i]
+
+
+@kernel
+def strip_to_bytes(strip, width, count, filters, codes, first, plane, corner):
+    """codes[first + k * plane + p] = strip[p, k], as bytes."""
+    step = lanes(strip)
+    for k in range(0, filters, step):
+        for p in range(0, count, step):
+            transpose(strip, p * width + k, width, corner, 0, step)
+            for j in range(min(step, filters - k)):
+                start = first + (k + j) * plane + p
+                if p + step <= count:
+                    store_bytes(load(corner, j * step), codes, start)
+                else:
+                    for i in range(count - p):
+                        codes[start + i] = int(corner[j * step + i])
+
+
+@kernel
+def correlate_range(start, stop, part, x, panels, bias, taps, pixels, places, sizes, floor, y, codes, scratch):
+    groups, channels, filters, terms, outputs, plane = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10], sizes[11]
+    rows, pitch = sizes[5], sizes[6]
+    narrow, wide = lanes(x), COLUMNS * lanes(x)
+    per_group = (filters + wide - 1) // wide
+    rounded = per_group * wide
+    image, padding = groups * channels * sizes[3] * sizes[4], padded_size(sizes)
+    own = scratch[part]
+    padded, strip = own[:padding], own[padding : padding + (STRIP + ROWS) * wide]
+    choices = own[padding + strip.size : padding + strip.size + STRIP // 4 * wide]
+    corner = own[padding + strip.size + choices.size :]
+    pooled = codes.size > 0
+    padded[:] = 0
+    held = -1
+    for item in range(start, stop):
+        n, g, panel = item // (groups * per_group), item // per_group % groups, item % per_group
+        if padding and n != held:
+            pad_image(x, n * image, sizes, padded)
+            held = n
+        source = padded if padding else x[n * image : (n + 1) * image]
+        source = source[g * channels * rows * pitch :]
+        first, at = panel * wide, (g * per_group + panel) * terms * wide
+        present = min(wide, filters - first)
+        target = ((n * groups + g) * filters + first) * plane
+        for p in range(0, outputs, STRIP):
+            count = min(STRIP, outputs - p)
+            for q in range(0, count, ROWS):
+                starts, channel = listed(pixels, p + q, ROWS), g * rounded + first
+                if present <= narrow:
+                    narrow_tile(source, starts, taps, terms, panels, at, wide, bias, channel, floor, strip, q)
+                else:
+                    wide_tile(source, starts, taps, terms, panels, at, wide, bias, channel, floor, strip, q)
+            if pooled:
+                pool_strip(strip, wide, count // 4, choices)
+                strip_to_planes(strip, wide, count // 4, present, y, target + p // 4, plane, places, corner)
+                strip_to_bytes(choices, wide, count // 4, present, codes, target + p // 4, plane, corner)
+            else:
+                at_plane = target + p if places.size == 0 else target
+                strip_to_planes(strip, wide, count, present, y, at_plane, plane, places[p:], corner)
+
+
+correlate = Launcher(correlate_range, flushes=True)
+"""y[n, k] = max(bias[k] + sum over the taps t of panels[t, k] times the cell of x[n] at pixel + taps[t], floor).
+
+Items are images times panels. `pixels` is ROWS - 1 longer than `outputs`, `bias` as long as the panels are wide
+together. Without `places` the results fill a plane in order. With `codes`, pixels come window by window, four each: y
+holds the largest of each and `codes` which it was.
+"""
+
+
+def weight_tile(columns):
+    @kernel
+    def multiply(source, starts, pixels, p, count, dy, width, partial, rows):
+        places = spaced(0, lanes(source), columns)
+        tile = load_tile(partial, rows, places)
+        for i in range(count):
+            tile = outer(tile, source, starts, pixels[p + i], dy, places, i * width)
+        store_tile(tile, partial, rows, places)
+
+    return multiply
+
+
+narrow_weight_tile, wide_weight_tile = weight_tile(1), weight_tile(COLUMNS)
+
+
+@kernel
+def planes_to_rows(dy, first, plane, p, count, filters, target, width):
+    """target[i, k] = dy[first + k * plane + p + i] for i < count, k < filters."""
+    step = lanes(dy)
+    for k in range(0, filters, step):
+        for i in range(0, count, step):
+            source = first + k * plane + p + i
+            if k + step <= filters and i + step <= count:
+                transpose(dy, source, plane, target, i * width + k, width)
+                continue
+            for b in range(min(step, count - i)):
+                for a in range(min(step, filters - k)):
+                    target[(i + b) * width + k + a] = dy[source + a * plane + b]
+
+
+@kernel
+def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples, partial, scratch):
+    groups, channels, filters, terms, outputs = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10]
+    rows, pitch = sizes[5], sizes[6]
+    narrow, wide = lanes(x), COLUMNS * lanes(x)
+    per_group = (filters + wide - 1) // wide
+    rounded = (terms + ROWS - 1) // ROWS * ROWS
+    image, padding = groups * channels * sizes[3] * sizes[4], padded_size(sizes)
+    own = scratch[part]
+    padded, turned = own[:padding], own[padding:]
+    padded[:] = 0
+    turned[:] = 0  # filters that do not fill a panel stay 0
+    for item in range(start, stop):
+        chunk, g, panel = item // (groups * per_group), item // per_group % groups, item % per_group
+        first = panel * wide
+        present = min(wide, filters - first)
+        sums = partial[item]
+        sums[:] = 0
         for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
-            for g in range(groups):
-                for top in range(0, out_h, block):
-                    bottom = min(out_h, top + block)
-                    gather_patches(x[n], g * channels, channels, height, width, top, bottom, patches)
-                    first, pixels = g * per_group, (bottom - top) * out_w
-                    add_product(dw, first, 0, dy[n], first, top * out_w, patches, 0, 0, per_group, pixels, terms)
+            if padding:
+                pad_image(x, n * image, sizes, padded)
+            source = padded if padding else x[n * image : (n + 1) * image]
+            source = source[g * channels * rows * pitch :]
+            origin = ((n * groups + g) * filters + first) * outputs
+            for p in range(0, outputs, DEPTH):
+                count = min(DEPTH, outputs - p)
+                planes_to_rows(dy, origin, outputs, p, count, present, turned, wide)
+                for t in range(0, rounded, ROWS):
+                    starts, places = listed(taps, t, ROWS), spaced(t * wide, wide, ROWS)
+                    if present <= narrow:
+                        narrow_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
+                    else:
+                        wide_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
 
 
-conv_weight_gradient = Launcher(weight_gradient_range)
-"""partial (chunks, K, terms): dw of each chunk of the batch, for tree_sum. scratch (parts, block * OW, terms)."""
+conv_weight_gradient = Launcher(weight_gradient_range, flushes=True)
+"""partial (chunks, groups * panels, taps rounded to ROWS, width): dw of each chunk of the batch, for tree_sum."""
+
+
+def correlate_scratch(sizes, step):
+    """The scratch of one part of `correlate`, in values, for vectors of `step` of them."""
+    strips = (STRIP + ROWS + STRIP // 4) * COLUMNS * step
+    return padded_size(sizes) + strips + step * step
+
+
+def weight_scratch(sizes, step):
+    """The scratch of one part of `conv_weight_gradient`, likewise."""
+    return padded_size(sizes) + (DEPTH + step) * COLUMNS * step

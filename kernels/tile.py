@@ -119,6 +119,20 @@ def add_tiles(typing, a, b):
     return a(a, b), codegen
 
 
+@intrinsic
+def floored(typing, tile, floor):
+    """The tile's values, none below `floor`, for which a NaN is not."""
+
+    def codegen(context, builder, signature, args):
+        least = broadcast(context, builder, tile.dtype, args[1])
+        values = items_of(builder, args[0], tile.count)
+        return packed(
+            context, builder, tile, [builder.select(builder.fcmp_ordered("<=", v, least), least, v) for v in values]
+        )
+
+    return tile(tile, tile.dtype.dtype), codegen
+
+
 def _multiply_add(row_value):
     """An intrinsic on (tile, a, rows, i, b, columns, j): tile[m, n] += row_value(m) * b[columns[n] + j :]."""
 
@@ -176,19 +190,41 @@ def _transposed(builder, rows):
 
 
 @intrinsic
-def transpose(typing, source, rows, i, target, columns, j):
-    """target[columns[c] + j + r] = source[rows[r] + i + c] for a block of lanes x lanes values."""
+def transpose(typing, source, i, row_step, target, j, column_step):
+    """target[j + c * column_step + r] = source[i + r * row_step + c] for r, c < lanes."""
     vector = vector_of(source)
 
     def codegen(context, builder, signature, args):
         source_data, target_data = (data_of(context, builder, kind, args[k]) for k, kind in ((0, source), (3, target)))
-        values = [
-            load_at(context, builder, vector, place(builder, source_data, start, args[2]))
-            for start in items_of(builder, args[1], rows.count)
-        ]
-        values = _transposed(builder, values)
-        for start, value in zip(items_of(builder, args[4], columns.count), values, strict=True):
-            store_at(context, builder, vector, value, place(builder, target_data, start, args[5]))
+        rows, columns = (place(builder, source_data, args[1]), place(builder, target_data, args[4]))
+        values = []
+        for _ in range(vector.lanes):
+            values.append(load_at(context, builder, vector, rows))
+            rows = place(builder, rows, args[2])
+        for value in _transposed(builder, values):
+            store_at(context, builder, vector, value, columns)
+            columns = place(builder, columns, args[5])
         return context.get_dummy_value()
 
-    return types.void(source, rows, types.intp, target, columns, types.intp), codegen
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def transpose_to(typing, source, i, row_step, target, j, table, k):
+    """target[j + table[k + c] + r] = source[i + r * row_step + c] for r, c < lanes."""
+    vector = vector_of(source)
+
+    def codegen(context, builder, signature, args):
+        source_data, target_data = (data_of(context, builder, kind, args[n]) for n, kind in ((0, source), (3, target)))
+        places = place(builder, data_of(context, builder, table, args[5]), args[6])
+        rows, target_data = place(builder, source_data, args[1]), place(builder, target_data, args[4])
+        values = []
+        for _ in range(vector.lanes):
+            values.append(load_at(context, builder, vector, rows))
+            rows = place(builder, rows, args[2])
+        for c, value in enumerate(_transposed(builder, values)):
+            start = builder.load(place(builder, places, I64(c)))
+            store_at(context, builder, vector, value, place(builder, target_data, start))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.intp, table, types.intp), codegen

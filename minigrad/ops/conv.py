@@ -8,19 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import conv as kernels
-from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, op
-from minigrad.ops.batch import channel_sum, sum_over_batch
+from minigrad.ops import correlation
+from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.geometry import Axis, plane
-from minigrad.ops.memory import allocate
+from minigrad.ops.correlation import Axes
 from minigrad.ops.shape import flip
 
-Axes = tuple[Axis, ...]
 SPATIAL = {1: "L", 2: "H, W"}
 WINDOW = {1: "F", 2: "FH, FW"}
-_SCRATCH = 1 << 15  # values of a block of columns: small enough to stay in a core's cache
 
 
 def check_conv(name: str, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, groups: int) -> None:
@@ -59,56 +55,6 @@ def pixels_of(dy: np.ndarray) -> np.ndarray:
     return dy.reshape(*dy.shape[:2], math.prod(dy.shape[2:]))
 
 
-def _plan(n: int, dy: np.ndarray, terms: int, axes: Axes) -> tuple[int, int, int]:
-    """For n items of work on dy (N, K, pixels): the parts, the rows of outputs to gather at once, and their pixels."""
-    rows, columns = (axes[0].out, axes[1].out) if len(axes) == 2 else (1, axes[0].out)
-    block = max(1, min(rows, _SCRATCH // max(1, terms * columns)))
-    return parts(n, dy.size * terms // 30), block, block * columns
-
-
-def _forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, groups: int) -> np.ndarray:
-    samples, filters, terms = x.shape[0], w.shape[0], math.prod(w.shape[1:])
-    y = allocate((samples, filters, *(a.out for a in axes)), x.dtype)
-    if y.size:
-        n_parts, block, pixels = _plan(samples, y, terms, axes)
-        scratch = allocate((n_parts, terms, pixels), x.dtype)
-        bias = allocate((0,), x.dtype) if b is None else b
-        matrix, out = w.reshape(filters, terms), pixels_of(y)
-        kernels.conv_forward(n_parts, samples, image(x), matrix, bias, groups, plane(axes), block, out, scratch)
-    return y
-
-
-def _input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
-    samples, filters, terms = dy.shape[0], w.shape[0], math.prod(w.shape[1:])
-    dx = allocate((samples, w.shape[1] * groups, *(a.size for a in axes)), dy.dtype)
-    if dx.size:
-        n_parts, block, pixels = _plan(samples, dy, terms, axes)
-        scratch = allocate((n_parts, terms, pixels), dy.dtype)
-        transposed = w.reshape(groups, filters // groups, terms).swapaxes(1, 2)
-        # A copy, so that its rows are read in order.
-        wt = np.ascontiguousarray(transposed).reshape(groups * terms, filters // groups)
-        out = pixels_of(dy)
-        kernels.conv_input_gradient(n_parts, samples, out, wt, groups, plane(axes), block, image(dx), scratch)
-    return dx
-
-
-def _weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
-    filters = dy.shape[1]
-    shape = (filters, x.shape[1] // groups, *(a.window for a in axes))
-    if not (x.size and dy.size):
-        return np.zeros(shape, dy.dtype)
-    out, images, terms = pixels_of(dy), image(x), math.prod(shape[1:])
-
-    def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        chunks = len(partial)
-        n_parts, block, pixels = _plan(chunks, dy[some], terms, axes)
-        scratch = allocate((n_parts, pixels, terms), dy.dtype)
-        settings = groups, plane(axes), block
-        kernels.conv_weight_gradient(n_parts, chunks, out[some], images[some], *settings, partial, scratch)
-
-    return sum_over_batch(len(x), (filters, terms), dy.dtype, chunk_sums).reshape(shape)
-
-
 def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
     """conv{rank}d, its transpose, its weight gradient, and the true convolution."""
     conv_name, transpose_name = f"conv{rank}d", f"conv_transpose{rank}d"
@@ -119,7 +65,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
     def conv(x: Array, w: Array, b: Array = None, *, axes: Axes, groups: int = 1) -> Any:
         """y[n, k] = b[k] + sum over c of the cross-correlation of x[n, c] with w[k, c]"""
         check_conv(conv_name, x, w, b, axes, groups)
-        return _forward(x, w, b, axes, groups), (x, w, axes, groups)
+        return correlation.forward(x, w, b, axes, groups), (x, w, axes, groups)
 
     @conv.vjp(masked=True)
     def conv_vjp(dy: Array, x: Array, w: Array, axes: Axes, groups: int, *, needs: tuple[bool, ...]) -> Any:
@@ -135,7 +81,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
         _check_outputs(transpose_name, dy, axes, filters)
         if w.shape[2:] != tuple(a.window for a in axes) or groups < 1 or filters % groups:
             raise ValueError(f"{transpose_name}: weight {w.shape} does not fit groups = {groups} and axes {axes}")
-        return _input_gradient(dy, w, axes, groups), (dy, w, axes, groups)
+        return correlation.input_gradient(dy, w, axes, groups), (dy, w, axes, groups)
 
     @transpose.vjp(masked=True)
     def transpose_vjp(g: Array, dy: Array, w: Array, axes: Axes, groups: int, *, needs: tuple[bool, ...]) -> Any:
@@ -151,7 +97,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
             raise ValueError(f"{gradient_name}: input {x.shape} does not fit dy {dy.shape} and axes {axes}")
         if groups < 1 or x.shape[1] % groups or dy.shape[1] % groups:
             raise ValueError(f"{gradient_name}: groups = {groups} does not divide {x.shape[1]} and {dy.shape[1]}")
-        return _weight_gradient(dy, x, axes, groups), (dy, x, axes, groups)
+        return correlation.weight_gradient(dy, x, axes, groups), (dy, x, axes, groups)
 
     @weight_gradient.vjp(masked=True)
     def weight_gradient_vjp(g: Array, dy: Array, x: Array, axes: Axes, groups: int, *, needs: tuple[bool, ...]) -> Any:
@@ -163,7 +109,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:
         """y[n, k] = sum over c of the true convolution of x[n, c] with w[k, c]: the filter is flipped, then slides"""
         check_conv(true_name, x, w, None, axes, 1)
         flipped = np.ascontiguousarray(np.flip(w, places))
-        return _forward(x, flipped, None, axes, 1), (x, w, axes)
+        return correlation.forward(x, flipped, None, axes, 1), (x, w, axes)
 
     @convolve.vjp(masked=True)
     def convolve_vjp(dy: Array, x: Array, w: Array, axes: Axes, *, needs: tuple[bool, ...]) -> Any:

@@ -4,24 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import conv1x1 as kernels
-from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
-from minigrad.ops.batch import channel_sum, sum_over_batch
+from minigrad.ops import correlation
+from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import pixels_of
-from minigrad.ops.memory import allocate
+from minigrad.ops.geometry import Axis
 from minigrad.ops.shape import permute
 
 
-def _mix(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    samples, _, *sizes = x.shape
-    y = allocate((samples, w.shape[0], *sizes), x.dtype)
-    if y.size:
-        bias = allocate((0,), x.dtype) if b is None else b
-        n_parts = parts(samples, x.size * w.shape[0] // 30)
-        kernels.conv1x1_forward(n_parts, samples, pixels_of(x), w, bias, pixels_of(y))
-    return y
+def _axes(x: np.ndarray) -> tuple[Axis, ...]:
+    """Windows of one cell, at every cell."""
+    return tuple(Axis(size, 1, 1, 0, 1, size, 0) for size in x.shape[2:])
+
+
+def _filters(w: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return w.reshape(*w.shape, *(1,) * (x.ndim - 2))
 
 
 @op
@@ -34,7 +31,7 @@ def conv1x1(x: Array, w: Array, b: Array = None) -> Any:
         )
     if b is not None and b.shape != w.shape[:1]:
         raise ValueError(f"conv1x1: need bias (K) = ({w.shape[0]},), got {b.shape}")
-    return _mix(x, w, b), (x, w)
+    return correlation.forward(x, _filters(w, x), b, _axes(x), 1), (x, w)
 
 
 @conv1x1.vjp(masked=True)
@@ -52,17 +49,8 @@ def conv1x1_weight_gradient(dy: Array, x: Array) -> Any:
         raise ValueError(
             f"conv1x1_weight_gradient: need dy (N, K, ...) and x (N, C, ...), got {dy.shape} and {x.shape}"
         )
-    samples, filters, channels = dy.shape[0], dy.shape[1], x.shape[1]
-    if not (x.size and dy.size):
-        return np.zeros((filters, channels), dy.dtype), (dy, x)
-    out, flat = pixels_of(dy), pixels_of(x)
-
-    def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        n_parts = parts(len(partial), flat[some].size * filters // 30)
-        scratch = allocate((n_parts, flat.shape[2], channels), dy.dtype)
-        kernels.conv1x1_weight_gradient(n_parts, len(partial), out[some], flat[some], partial, scratch)
-
-    return sum_over_batch(samples, (filters, channels), dy.dtype, chunk_sums), (dy, x)
+    dw = correlation.weight_gradient(dy, x, _axes(x), 1)
+    return dw.reshape(dw.shape[:2]), (dy, x)
 
 
 @conv1x1_weight_gradient.vjp(masked=True)

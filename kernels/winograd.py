@@ -1,0 +1,288 @@
+"""3x3 convolution at stride 1 by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+
+The output is cut into tiles of 4 x 4, each of which sees 6 x 6 of the input. Every tile is transformed, at each of the
+36 places of the transform its channels are multiplied with the filters, and the products are transformed back. Images
+are held in blocks of as many channels as a vector has lanes, one vector per pixel, so that a transform is arithmetic on
+vectors. `sizes` is told in `TileSizes`.
+"""
+
+from typing import NamedTuple
+
+from .conv import pool_strip
+from .jit import kernel
+from .reduce import CHUNK
+from .simd import lanes, load, splat, store, where_at_most
+from .threads import Launcher
+from .tile import COLUMNS, ROWS, load_tile, outer, spaced, store_tile, transpose, transpose_to, zeros
+from .transforms import filter_gradient_lines, filter_lines, gradient_lines, input_lines, output_lines
+
+PLACES = 36  # of a transform
+BLOCK = 8 * ROWS if ROWS < 8 else 4 * ROWS  # tiles at a time: what they are transformed to stays in a core's second cache
+LINE = 16  # values by which places are parted beyond their size: powers of two apart, they would share a cache's sets
+
+
+class TileSizes(NamedTuple):
+    """The numbers a kernel gets, as an array in this order."""
+
+    samples: int
+    channels: int
+    filters: int
+    height: int  # of the input
+    width: int
+    out_height: int
+    out_width: int
+    down: int  # tiles in a column
+    across: int  # tiles in a row
+
+
+@kernel
+def whole(count, step):
+    """`count` rounded up to a multiple of `step`."""
+    return (count + step - 1) // step * step
+
+
+@kernel
+def to_blocks(x, first, channels, pixels, where, size, blocks):
+    """blocks[c // lanes * size + where[p] + c % lanes] = x[first + c * pixels + p]; what lies beside it stays."""
+    step = lanes(x)
+    for c in range(0, channels, step):
+        start, target = first + c * pixels, c // step * size
+        if c + step <= channels and pixels >= step:
+            for p in range(0, pixels, step):
+                p = min(p, pixels - step)
+                transpose_to(x, start + p, pixels, blocks, target, where, p)
+            continue
+        for lane in range(min(step, channels - c)):
+            for p in range(pixels):
+                blocks[target + where[p] + lane] = x[start + lane * pixels + p]
+
+
+def product_tile(columns):
+    @kernel
+    def multiply(v, starts, channels, u, at, width, m, rows):
+        places = spaced(0, lanes(v), columns)
+        tile = zeros(v, ROWS, columns)
+        for c in range(channels):
+            tile = outer(tile, v, starts, c, u, places, at + c * width)
+        store_tile(tile, m, rows, places)
+
+    return multiply
+
+
+narrow_product, wide_product = product_tile(1), product_tile(COLUMNS)
+
+
+@kernel
+def filters_range(start, stop, part, panels, channels, u, scratch):
+    width = COLUMNS * lanes(panels)
+    own = scratch[part]
+    for item in range(start, stop):
+        panel, c = item // channels, item % channels
+        source, target = item * 9 * width, (panel * PLACES * channels + c) * width
+        for at in range(0, width, lanes(panels)):
+            filter_lines(panels, source + at, 3 * width, width, 3, own, 0, 3 * lanes(panels), lanes(panels))
+            place = channels * width
+            filter_lines(own, 0, lanes(panels), 3 * lanes(panels), 6, u, target + at, place, 6 * place)
+
+
+transform_filters = Launcher(filters_range)
+"""u (panels, 36, C, width) from panels (panels, C, 3, 3, width). Items are panels times channels."""
+
+
+@kernel
+def tile_to_planes(own, side, step, present, y, first, plane, pitch, rows, columns, corner):
+    """y[first + k * plane + i * pitch + j] = own[i, j, k] for i < rows, j < columns of a square, k < present."""
+    room = whole(side * side, step)
+    for p in range(0, side * side, step):
+        transpose(own, p * step, step, corner, p, room)
+    for k in range(present):
+        for i in range(rows):
+            source = corner[k * room + i * side : k * room + i * side + side]
+            start = first + k * plane + i * pitch
+            target = y[start : start + columns]
+            for j in range(columns):
+                target[j] = source[j]
+
+
+@kernel
+def transform_inputs(blocks, size, base, pitch, channels, v, at, place, square):
+    """A tile of every block of channels, seen from `base`, to its 36 places in v."""
+    step = lanes(v)
+    for c in range(0, channels, step):
+        source = c // step * size + base
+        input_lines(blocks, source, pitch * step, step, 6, square, 0, 6 * step, step)
+        input_lines(square, 0, step, 6 * step, 6, v, at + c, place, 6 * place)
+
+
+@kernel
+def transform_gradients(blocks, size, base, pitch, filters, d, at, place, square):
+    """A tile of dy, 4 x 4, to its 36 places in d."""
+    step = lanes(d)
+    for k in range(0, filters, step):
+        source = k // step * size + base
+        gradient_lines(blocks, source, pitch * step, step, 4, square, 0, 4 * step, step)
+        gradient_lines(square, 0, step, 4 * step, 6, d, at + k, place, 6 * place)
+
+
+@kernel
+def finish_square(m, at, place, bias, k, floor, pooled, square, result):
+    """The products of one tile and one vector of filters to its 4 x 4 outputs; window by window if they get pooled."""
+    step = lanes(m)
+    output_lines(m, at, 6 * place, place, 6, square, 0, 6 * step, step)
+    output_lines(square, 0, step, 6 * step, 4, result, 0, step, 4 * step)
+    least, shift = splat(m, floor), load(bias, k)
+    for s in range(16):
+        value = load(result, s * step) + shift
+        place = (s & 8) + (s & 2) * 2 + (s & 4) // 2 + (s & 1) if pooled else s
+        store(where_at_most(value, least, least, value), square, place * step)
+
+
+@kernel
+def forward_range(start, stop, part, x, u, bias, where, sizes, floor, y, codes, scratch):
+    samples, channels, filters = sizes[0], sizes[1], sizes[2]
+    out_height, out_width, down, across = sizes[5], sizes[6], sizes[7], sizes[8]
+    step, width, pixels, pooled = lanes(x), COLUMNS * lanes(x), sizes[3] * sizes[4], codes.size > 0
+    all_channels, all_filters = whole(channels, step), whole(filters, width)
+    pitch, size = 4 * across + 2, (4 * down + 2) * (4 * across + 2) * step
+    v_place, m_place = BLOCK * all_channels + LINE, BLOCK * all_filters + LINE
+    own = scratch[part]
+    blocks, own = own[: all_channels // step * size], own[all_channels // step * size :]
+    v, own = own[: PLACES * v_place], own[PLACES * v_place :]
+    m, own = own[: PLACES * m_place], own[PLACES * m_place :]
+    square, result, corner = own[: PLACES * step], own[PLACES * step : 52 * step], own[52 * step :]
+    blocks[:] = 0
+    held = -1
+    scale = 2 if pooled else 1
+    plane, row = (out_height // scale) * (out_width // scale), out_width // scale
+    for item in range(start, stop):
+        origin = item * BLOCK
+        count = min(BLOCK, samples * down * across - origin)
+        for t in range(count):
+            n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
+            if n != held:
+                to_blocks(x, n * channels * pixels, channels, pixels, where, size, blocks)
+                held = n
+            base = (4 * i * pitch + 4 * j) * step
+            transform_inputs(blocks, size, base, pitch, channels, v, t * all_channels, v_place, square)
+        for panel in range(all_filters // width):
+            for place in range(PLACES):
+                at = (panel * PLACES + place) * channels * width
+                for t in range(0, count, ROWS):
+                    starts = spaced(place * v_place + t * all_channels, all_channels, ROWS)
+                    rows = spaced(place * m_place + t * all_filters + panel * width, all_filters, ROWS)
+                    if filters - panel * width <= step:
+                        narrow_product(v, starts, channels, u, at, width, m, rows)
+                    else:
+                        wide_product(v, starts, channels, u, at, width, m, rows)
+        for t in range(count):
+            n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
+            side = 4 // scale
+            rows, columns = min(side, out_height // scale - side * i), min(side, out_width // scale - side * j)
+            for k in range(0, filters, step):
+                finish_square(m, t * all_filters + k, m_place, bias, k, floor, pooled, square, result)
+                present, first = min(step, filters - k), (n * filters + k) * plane + side * (i * row + j)
+                if pooled:
+                    pool_strip(square, step, 4, result)
+                    tile_to_planes(result, 2, step, present, codes, first, plane, row, rows, columns, corner)
+                tile_to_planes(square, side, step, present, y, first, plane, row, rows, columns, corner)
+
+
+winograd_forward = Launcher(forward_range, flushes=True)
+"""y = max(x * w + bias, floor), with w as `u`; with `codes`, the largest of each 2 x 2 and which it was.
+
+Items are blocks of BLOCK tiles over all images. `where` says where each pixel of an image lies in its block.
+"""
+
+
+def sum_tile(columns):
+    @kernel
+    def multiply(v, starts, v_step, d, at, d_step, count, sums, rows):
+        places = spaced(0, lanes(v), columns)
+        tile = load_tile(sums, rows, places)
+        for t in range(count):
+            tile = outer(tile, v, starts, t * v_step, d, places, at + t * d_step)
+        store_tile(tile, sums, rows, places)
+
+    return multiply
+
+
+narrow_sum, wide_sum = sum_tile(1), sum_tile(COLUMNS)
+
+
+@kernel
+def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, partial, scratch):
+    samples, channels, filters = sizes[0], sizes[1], sizes[2]
+    down, across = sizes[7], sizes[8]
+    step, width, pixels, outputs = lanes(x), COLUMNS * lanes(x), sizes[3] * sizes[4], sizes[5] * sizes[6]
+    all_channels, all_filters, summed = whole(channels, step), whole(filters, width), whole(channels, ROWS)
+    pitch, size = 4 * across + 2, (4 * down + 2) * (4 * across + 2) * step
+    dy_pitch, dy_size = 4 * across, 16 * down * across * step
+    v_place, d_place, sum_place = BLOCK * all_channels + LINE, BLOCK * all_filters + LINE, summed * width
+    own = scratch[part]
+    blocks, own = own[: all_channels // step * size], own[all_channels // step * size :]
+    dy_blocks, own = own[: all_filters // step * dy_size], own[all_filters // step * dy_size :]
+    v, own = own[: PLACES * v_place], own[PLACES * v_place :]
+    d, own = own[: PLACES * d_place], own[PLACES * d_place :]
+    sums, square = own[: all_filters * PLACES * summed], own[all_filters * PLACES * summed :]
+    blocks[:] = 0
+    dy_blocks[:] = 0
+    d[:] = 0  # of a last panel that is not full, what lies beyond the last block of filters
+    for chunk in range(start, stop):
+        sums[:] = 0
+        held = -1
+        end = min(samples, (chunk + 1) * CHUNK) * down * across
+        for origin in range(chunk * CHUNK * down * across, end, BLOCK):
+            count = min(BLOCK, end - origin)
+            for t in range(count):
+                n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
+                if n != held:
+                    to_blocks(x, n * channels * pixels, channels, pixels, where, size, blocks)
+                    to_blocks(dy, n * filters * outputs, filters, outputs, dy_where, dy_size, dy_blocks)
+                    held = n
+                base, dy_base = (4 * i * pitch + 4 * j) * step, (4 * i * dy_pitch + 4 * j) * step
+                transform_inputs(blocks, size, base, pitch, channels, v, t * all_channels, v_place, square)
+                transform_gradients(dy_blocks, dy_size, dy_base, dy_pitch, filters, d, t * all_filters, d_place, square)
+            for panel in range(all_filters // width):
+                for place in range(PLACES):
+                    at = place * d_place + panel * width
+                    for c in range(0, summed, ROWS):
+                        starts = spaced(place * v_place + c, 1, ROWS)
+                        rows = spaced(((panel * PLACES + place) * summed + c) * width, width, ROWS)
+                        if filters - panel * width <= step:
+                            narrow_sum(v, starts, all_channels, d, at, all_filters, count, sums, rows)
+                        else:
+                            wide_sum(v, starts, all_channels, d, at, all_filters, count, sums, rows)
+        for item in range(all_filters // width * channels):
+            panel, c = item // channels, item % channels
+            source, target = (panel * PLACES * summed + c) * width, item * 9 * width
+            for at in range(0, width, step):
+                filter_gradient_lines(sums, source + at, 6 * sum_place, sum_place, 6, square, 0, 6 * step, step)
+                filter_gradient_lines(square, 0, step, 6 * step, 3, partial[chunk], target + at, width, 3 * width)
+
+
+winograd_weight_gradient = Launcher(weight_gradient_range, flushes=True)
+"""partial (chunks, panels, C, 3, 3, width): dw of each chunk of the batch, for tree_sum."""
+
+
+def forward_scratch(sizes, step):
+    """The scratch of one part of `winograd_forward`, in values, for vectors of `step` of them."""
+    blocks, v, m, squares = _scratch(sizes, step)
+    return blocks + v + m + squares
+
+
+def weight_scratch(sizes, step):
+    """The scratch of one part of `winograd_weight_gradient`, likewise."""
+    blocks, v, d, squares = _scratch(sizes, step)
+    filters, summed = _up(sizes[2], COLUMNS * step), _up(sizes[1], ROWS)
+    return blocks + filters * 16 * sizes[7] * sizes[8] + v + d + PLACES * filters * summed + squares
+
+
+def _scratch(sizes, step):
+    channels, filters = _up(sizes[1], step), _up(sizes[2], COLUMNS * step)
+    blocks = channels * (4 * sizes[7] + 2) * (4 * sizes[8] + 2)
+    places = (PLACES * (BLOCK * count + LINE) for count in (channels, filters))
+    return blocks, *places, 52 * step + step * max(16, step)
+
+
+def _up(count, step):
+    return -(-int(count) // step) * step

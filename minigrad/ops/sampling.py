@@ -1,0 +1,113 @@
+"""Which cells a convolution's outputs see: tables that its kernels follow, worked out once per geometry.
+
+Along one axis output o sees the cells o * step + shift, for some shifts. A convolution has one shift per cell of its
+window; its input gradient has, for each phase of its stride, the shifts of those cells that reach it.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrad.kernels.conv import Sizes
+from minigrad.kernels.tile import ROWS
+from minigrad.ops.geometry import FLAT, Axis
+
+
+class Line(NamedTuple):
+    """One axis: output o < outputs sees the cells o * step + shift of `size`, and is written at start + o * stride."""
+
+    size: int
+    outputs: int
+    step: int
+    cells: tuple[int, ...]  # of the window, one for each shift
+    shifts: tuple[int, ...]
+    start: int
+    stride: int
+
+    @property
+    def before(self) -> int:
+        """Zeros needed before the first cell."""
+        return max(0, -min(self.shifts, default=0))
+
+    @property
+    def after(self) -> int:
+        """Zeros needed behind the last cell."""
+        return max(0, (self.outputs - 1) * self.step + max(self.shifts, default=0) + 1 - self.size)
+
+
+class Table(NamedTuple):
+    """A convolution, or one phase of its input gradient, as kernels take it."""
+
+    sizes: np.ndarray  # see kernels.conv.Sizes
+    taps: np.ndarray  # where each cell of a window lies from its first one
+    pixels: np.ndarray  # where the first cell of each window lies
+    places: np.ndarray  # where each result goes in its plane; empty if they fill it in order
+    rows: tuple[int, ...]  # the cells of the window that are used, along the height
+    columns: tuple[int, ...]
+
+
+def _forward(axis: Axis) -> Line:
+    cells = range(axis.window)
+    shifts = tuple(cell * axis.dilation - axis.before for cell in cells)
+    return Line(axis.size, axis.out, axis.stride, tuple(cells), shifts, 0, 1)
+
+
+def _backward(axis: Axis, phase: int) -> Line:
+    """The cells phase, phase + stride, ... of the input, which see the outputs of `axis`."""
+    reach = [(cell, phase + axis.before - cell * axis.dilation) for cell in range(axis.window)]
+    used = [(cell, distance // axis.stride) for cell, distance in reach if distance % axis.stride == 0]
+    cells, shifts = tuple(cell for cell, _ in used), tuple(shift for _, shift in used)
+    return Line(axis.out, -(-(axis.size - phase) // axis.stride), 1, cells, shifts, phase, axis.stride)
+
+
+def _table(
+    lines: tuple[Line, Line], plane: tuple[int, int], channels: int, filters: int, groups: int, pooled: bool
+) -> Table:
+    """The table of two lines, whose results go to planes of those sizes."""
+    height, across = lines
+    rows, pitch = (line.before + line.size + line.after for line in lines)
+    cells = np.add.outer(np.array(height.shifts, np.int64) * pitch, np.array(across.shifts, np.int64)).reshape(-1)
+    taps = np.add.outer(np.arange(channels) * rows * pitch, cells).reshape(-1)
+    oh, ow = np.arange(height.outputs)[:, None], np.arange(across.outputs)
+    pixels = (oh * height.step + height.before) * pitch + ow * across.step + across.before
+    places = (height.start + oh * height.stride) * plane[1] + across.start + ow * across.stride
+    if pooled:  # window by window
+        pixels = pixels.reshape(height.outputs // 2, 2, across.outputs // 2, 2).swapaxes(1, 2)
+    is_whole = (height.stride, across.stride) == (1, 1)
+    sizes = Sizes(
+        groups, channels, filters, height.size, across.size, rows, pitch, height.before, across.before, taps.size,
+        pixels.size, plane[0] * plane[1] // (4 if pooled else 1),
+    )  # fmt: skip
+    return Table(
+        np.array(sizes, np.int64),
+        np.pad(taps, (0, -len(taps) % ROWS), mode="edge" if len(taps) else "constant"),
+        np.pad(pixels.reshape(-1), (0, ROWS), mode="edge"),
+        np.zeros(0, np.int64) if is_whole else places.reshape(-1),
+        height.cells,
+        across.cells,
+    )
+
+
+def _two(axes: tuple[Axis, ...]) -> tuple[Axis, Axis]:
+    height, width = axes if len(axes) == 2 else (FLAT, axes[0])
+    return height, width
+
+
+@functools.lru_cache(maxsize=256)
+def forward_table(axes: tuple[Axis, ...], channels: int, filters: int, groups: int, pooled: bool = False) -> Table:
+    """What a convolution's outputs see; channels and filters are those of a group."""
+    height, width = _two(axes)
+    return _table((_forward(height), _forward(width)), (height.out, width.out), channels, filters, groups, pooled)
+
+
+@functools.lru_cache(maxsize=256)
+def backward_tables(axes: tuple[Axis, ...], channels: int, filters: int, groups: int) -> tuple[Table, ...]:
+    """What the cells of a convolution's input see of its output, phase by phase of the stride."""
+    height, width = _two(axes)
+    phases = [
+        (_backward(height, i), _backward(width, j))
+        for i in range(min(height.stride, height.size))
+        for j in range(min(width.stride, width.size))
+    ]
+    return tuple(_table(lines, (height.size, width.size), filters, channels, groups, False) for lines in phases)
