@@ -16,7 +16,7 @@ PP, QQ = P * P, Q * Q
 P_SHARE, Q_SHARE = 1 / (2 * PP * (PP - QQ)), 1 / (2 * QQ * (QQ - PP))  # 1 / product of the distances to other points
 
 
-@kernel
+@kernel(inline=True)
 def input_lines(source, start, step, line, lines, target, out, out_step, out_line):
     """Six values of the input to six: B' d."""
     p, q, pp, qq = splat(source, P), splat(source, Q), splat(source, -PP), splat(source, -QQ)
@@ -35,7 +35,7 @@ def input_lines(source, start, step, line, lines, target, out, out_step, out_lin
         store(fma(product, d1, fma(total, d3, d5)), target, to + 5 * out_step)
 
 
-@kernel
+@kernel(inline=True)
 def output_lines(source, start, step, line, lines, target, out, out_step, out_line):
     """Six products to four values of the output: A' m."""
     p, q, pp, qq = splat(source, P), splat(source, Q), splat(source, PP), splat(source, QQ)
@@ -51,7 +51,7 @@ def output_lines(source, start, step, line, lines, target, out, out_step, out_li
         store(fma(ppp, p_difference, fma(qqq, q_difference, m5)), target, to + 3 * out_step)
 
 
-@kernel
+@kernel(inline=True)
 def gradient_lines(source, start, step, line, lines, target, out, out_step, out_line):
     """Four values of the output's gradient to six: A dy, the transpose of `output_lines`."""
     p, q, pp, qq = splat(source, P), splat(source, Q), splat(source, PP), splat(source, QQ)
@@ -70,7 +70,7 @@ def gradient_lines(source, start, step, line, lines, target, out, out_step, out_
         store(y3, target, to + 5 * out_step)
 
 
-@kernel
+@kernel(inline=True)
 def filter_lines(source, start, step, line, lines, target, out, out_step, out_line):
     """Three weights to six: G g."""
     zero, p_share, q_share = splat(source, 1 / (PP * QQ)), splat(source, P_SHARE), splat(source, Q_SHARE)
@@ -89,7 +89,7 @@ def filter_lines(source, start, step, line, lines, target, out, out_step, out_li
         store(g2, target, to + 5 * out_step)
 
 
-@kernel
+@kernel(inline=True)
 def filter_gradient_lines(source, start, step, line, lines, target, out, out_step, out_line):
     """Six sums to the gradients of three weights: G' u, the transpose of `filter_lines`."""
     zero, p_share, q_share = splat(source, 1 / (PP * QQ)), splat(source, P_SHARE), splat(source, Q_SHARE)

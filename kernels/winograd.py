@@ -8,16 +8,17 @@ vectors. `sizes` is told in `TileSizes`.
 
 from typing import NamedTuple
 
-from .conv import pool_strip
+from .conv import pool_strip, strip_to_bytes, strip_to_planes
 from .jit import kernel
 from .reduce import CHUNK
 from .simd import lanes, load, splat, store, where_at_most
 from .threads import Launcher
-from .tile import COLUMNS, ROWS, load_tile, outer, spaced, store_tile, transpose, transpose_to, zeros
+from .tile import COLUMNS, ROWS, load_tile, outer, spaced, store_tile, transpose_to, zeros
 from .transforms import filter_gradient_lines, filter_lines, gradient_lines, input_lines, output_lines
 
 PLACES = 36  # of a transform
-BLOCK = 8 * ROWS if ROWS < 8 else 4 * ROWS  # tiles at a time: what they are transformed to stays in a core's second cache
+# Tiles at a time: what they are transformed to stays in a core's second cache.
+BLOCK = 8 * ROWS if ROWS < 8 else 4 * ROWS
 LINE = 16  # values by which places are parted beyond their size: powers of two apart, they would share a cache's sets
 
 
@@ -33,6 +34,7 @@ class TileSizes(NamedTuple):
     out_width: int
     down: int  # tiles in a column
     across: int  # tiles in a row
+    rows: int  # of tiles that are computed at a time
 
 
 @kernel
@@ -58,7 +60,7 @@ def to_blocks(x, first, channels, pixels, where, size, blocks):
 
 
 def product_tile(columns):
-    @kernel
+    @kernel(inline=True)
     def multiply(v, starts, channels, u, at, width, m, rows):
         places = spaced(0, lanes(v), columns)
         tile = zeros(v, ROWS, columns)
@@ -90,21 +92,6 @@ transform_filters = Launcher(filters_range)
 
 
 @kernel
-def tile_to_planes(own, side, step, present, y, first, plane, pitch, rows, columns, corner):
-    """y[first + k * plane + i * pitch + j] = own[i, j, k] for i < rows, j < columns of a square, k < present."""
-    room = whole(side * side, step)
-    for p in range(0, side * side, step):
-        transpose(own, p * step, step, corner, p, room)
-    for k in range(present):
-        for i in range(rows):
-            source = corner[k * room + i * side : k * room + i * side + side]
-            start = first + k * plane + i * pitch
-            target = y[start : start + columns]
-            for j in range(columns):
-                target[j] = source[j]
-
-
-@kernel
 def transform_inputs(blocks, size, base, pitch, channels, v, at, place, square):
     """A tile of every block of channels, seen from `base`, to its 36 places in v."""
     step = lanes(v)
@@ -124,41 +111,44 @@ def transform_gradients(blocks, size, base, pitch, filters, d, at, place, square
         gradient_lines(square, 0, step, 4 * step, 6, d, at + k, place, 6 * place)
 
 
-@kernel
-def finish_square(m, at, place, bias, k, floor, pooled, square, result):
-    """The products of one tile and one vector of filters to its 4 x 4 outputs; window by window if they get pooled."""
+@kernel(inline=True)
+def finish_tile(m, at, place, shift, least, square, strip, tile, across, columns, pooled):
+    """The products of one tile to its 4 x 4 outputs, in a strip of four rows of outputs, or of their windows."""
     step = lanes(m)
     output_lines(m, at, 6 * place, place, 6, square, 0, 6 * step, step)
-    output_lines(square, 0, step, 6 * step, 4, result, 0, step, 4 * step)
-    least, shift = splat(m, floor), load(bias, k)
-    for s in range(16):
-        value = load(result, s * step) + shift
-        place = (s & 8) + (s & 2) * 2 + (s & 4) // 2 + (s & 1) if pooled else s
-        store(where_at_most(value, least, least, value), square, place * step)
+    output_lines(square, 0, step, 6 * step, 4, square, 24 * step, step, 4 * step)
+    for i in range(4):
+        for j in range(columns):
+            value = load(square, (24 + 4 * i + j) * step) + shift
+            plain = i * across + 4 * tile + j
+            window = 4 * (i // 2 * across + 2 * tile + j // 2) + i % 2 * 2 + j % 2
+            store(where_at_most(value, least, least, value), strip, (window if pooled else plain) * step)
 
 
 @kernel
 def forward_range(start, stop, part, x, u, bias, where, sizes, floor, y, codes, scratch):
     samples, channels, filters = sizes[0], sizes[1], sizes[2]
-    out_height, out_width, down, across = sizes[5], sizes[6], sizes[7], sizes[8]
+    out_height, out_width, down, across, rows = sizes[5], sizes[6], sizes[7], sizes[8], sizes[9]
     step, width, pixels, pooled = lanes(x), COLUMNS * lanes(x), sizes[3] * sizes[4], codes.size > 0
-    all_channels, all_filters = whole(channels, step), whole(filters, width)
+    all_channels, all_filters, block = whole(channels, step), whole(filters, width), whole(rows * across, ROWS)
     pitch, size = 4 * across + 2, (4 * down + 2) * (4 * across + 2) * step
-    v_place, m_place = BLOCK * all_channels + LINE, BLOCK * all_filters + LINE
+    v_place, m_place = block * all_channels + LINE, block * all_filters + LINE
     own = scratch[part]
     blocks, own = own[: all_channels // step * size], own[all_channels // step * size :]
     v, own = own[: PLACES * v_place], own[PLACES * v_place :]
     m, own = own[: PLACES * m_place], own[PLACES * m_place :]
-    square, result, corner = own[: PLACES * step], own[PLACES * step : 52 * step], own[52 * step :]
+    square, own = own[: 40 * step], own[40 * step :]
+    strip, own = own[: 16 * across * step], own[16 * across * step :]
+    choices, corner = own[: 4 * across * step], own[4 * across * step :]
     blocks[:] = 0
     held = -1
     scale = 2 if pooled else 1
-    plane, row = (out_height // scale) * (out_width // scale), out_width // scale
+    high, wide, side = out_height // scale, out_width // scale, 4 // scale
     for item in range(start, stop):
-        origin = item * BLOCK
-        count = min(BLOCK, samples * down * across - origin)
+        first, last = item * rows, min((item + 1) * rows, samples * down)
+        count = (last - first) * across
         for t in range(count):
-            n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
+            n, i, j = (first + t // across) // down, (first + t // across) % down, t % across
             if n != held:
                 to_blocks(x, n * channels * pixels, channels, pixels, where, size, blocks)
                 held = n
@@ -169,33 +159,35 @@ def forward_range(start, stop, part, x, u, bias, where, sizes, floor, y, codes, 
                 at = (panel * PLACES + place) * channels * width
                 for t in range(0, count, ROWS):
                     starts = spaced(place * v_place + t * all_channels, all_channels, ROWS)
-                    rows = spaced(place * m_place + t * all_filters + panel * width, all_filters, ROWS)
+                    targets = spaced(place * m_place + t * all_filters + panel * width, all_filters, ROWS)
                     if filters - panel * width <= step:
-                        narrow_product(v, starts, channels, u, at, width, m, rows)
+                        narrow_product(v, starts, channels, u, at, width, m, targets)
                     else:
-                        wide_product(v, starts, channels, u, at, width, m, rows)
-        for t in range(count):
-            n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
-            side = 4 // scale
-            rows, columns = min(side, out_height // scale - side * i), min(side, out_width // scale - side * j)
+                        wide_product(v, starts, channels, u, at, width, m, targets)
+        for row in range(first, last):
+            n, i = row // down, row % down
+            results = min(side, high - side * i) * wide
             for k in range(0, filters, step):
-                finish_square(m, t * all_filters + k, m_place, bias, k, floor, pooled, square, result)
-                present, first = min(step, filters - k), (n * filters + k) * plane + side * (i * row + j)
+                shift, least = load(bias, k), splat(m, floor)
+                for j in range(across):
+                    at, columns = ((row - first) * across + j) * all_filters + k, min(4, scale * wide - 4 * j)
+                    finish_tile(m, at, m_place, shift, least, square, strip, j, wide, columns, pooled)
+                present, target = min(step, filters - k), (n * filters + k) * high * wide + side * i * wide
                 if pooled:
-                    pool_strip(square, step, 4, result)
-                    tile_to_planes(result, 2, step, present, codes, first, plane, row, rows, columns, corner)
-                tile_to_planes(square, side, step, present, y, first, plane, row, rows, columns, corner)
+                    pool_strip(strip, step, results, choices)
+                    strip_to_bytes(choices, step, results, present, codes, target, high * wide, corner)
+                strip_to_planes(strip, step, results, present, y, target, high * wide, where[:0], corner)
 
 
 winograd_forward = Launcher(forward_range, flushes=True)
 """y = max(x * w + bias, floor), with w as `u`; with `codes`, the largest of each 2 x 2 and which it was.
 
-Items are blocks of BLOCK tiles over all images. `where` says where each pixel of an image lies in its block.
+Items are rows of tiles, a few at a time, over all images. `where` says where each pixel of an image lies in its block.
 """
 
 
 def sum_tile(columns):
-    @kernel
+    @kernel(inline=True)
     def multiply(v, starts, v_step, d, at, d_step, count, sums, rows):
         places = spaced(0, lanes(v), columns)
         tile = load_tile(sums, rows, places)
@@ -212,12 +204,13 @@ narrow_sum, wide_sum = sum_tile(1), sum_tile(COLUMNS)
 @kernel
 def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, partial, scratch):
     samples, channels, filters = sizes[0], sizes[1], sizes[2]
-    down, across = sizes[7], sizes[8]
+    down, across, rows = sizes[7], sizes[8], sizes[9]
     step, width, pixels, outputs = lanes(x), COLUMNS * lanes(x), sizes[3] * sizes[4], sizes[5] * sizes[6]
     all_channels, all_filters, summed = whole(channels, step), whole(filters, width), whole(channels, ROWS)
     pitch, size = 4 * across + 2, (4 * down + 2) * (4 * across + 2) * step
     dy_pitch, dy_size = 4 * across, 16 * down * across * step
-    v_place, d_place, sum_place = BLOCK * all_channels + LINE, BLOCK * all_filters + LINE, summed * width
+    block, sum_place = rows * across, summed * width
+    v_place, d_place = block * all_channels + LINE, block * all_filters + LINE
     own = scratch[part]
     blocks, own = own[: all_channels // step * size], own[all_channels // step * size :]
     dy_blocks, own = own[: all_filters // step * dy_size], own[all_filters // step * dy_size :]
@@ -231,8 +224,8 @@ def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, part
         sums[:] = 0
         held = -1
         end = min(samples, (chunk + 1) * CHUNK) * down * across
-        for origin in range(chunk * CHUNK * down * across, end, BLOCK):
-            count = min(BLOCK, end - origin)
+        for origin in range(chunk * CHUNK * down * across, end, block):
+            count = min(block, end - origin)
             for t in range(count):
                 n, i, j = (origin + t) // (down * across), (origin + t) // across % down, (origin + t) % across
                 if n != held:
@@ -247,11 +240,11 @@ def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, part
                     at = place * d_place + panel * width
                     for c in range(0, summed, ROWS):
                         starts = spaced(place * v_place + c, 1, ROWS)
-                        rows = spaced(((panel * PLACES + place) * summed + c) * width, width, ROWS)
+                        targets = spaced(((panel * PLACES + place) * summed + c) * width, width, ROWS)
                         if filters - panel * width <= step:
-                            narrow_sum(v, starts, all_channels, d, at, all_filters, count, sums, rows)
+                            narrow_sum(v, starts, all_channels, d, at, all_filters, count, sums, targets)
                         else:
-                            wide_sum(v, starts, all_channels, d, at, all_filters, count, sums, rows)
+                            wide_sum(v, starts, all_channels, d, at, all_filters, count, sums, targets)
         for item in range(all_filters // width * channels):
             panel, c = item // channels, item % channels
             source, target = (panel * PLACES * summed + c) * width, item * 9 * width
@@ -266,22 +259,22 @@ winograd_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 
 def forward_scratch(sizes, step):
     """The scratch of one part of `winograd_forward`, in values, for vectors of `step` of them."""
-    blocks, v, m, squares = _scratch(sizes, step)
-    return blocks + v + m + squares
+    across, blocks, v, m = _scratch(sizes, step)
+    return blocks + v + m + (40 + 20 * across + step) * step
 
 
 def weight_scratch(sizes, step):
     """The scratch of one part of `winograd_weight_gradient`, likewise."""
-    blocks, v, d, squares = _scratch(sizes, step)
+    across, blocks, v, d = _scratch(sizes, step)
     filters, summed = _up(sizes[2], COLUMNS * step), _up(sizes[1], ROWS)
-    return blocks + filters * 16 * sizes[7] * sizes[8] + v + d + PLACES * filters * summed + squares
+    return blocks + filters * 16 * int(sizes[7]) * across + v + d + PLACES * filters * summed + PLACES * step
 
 
 def _scratch(sizes, step):
+    down, across, rows = (int(size) for size in sizes[7:])
     channels, filters = _up(sizes[1], step), _up(sizes[2], COLUMNS * step)
-    blocks = channels * (4 * sizes[7] + 2) * (4 * sizes[8] + 2)
-    places = (PLACES * (BLOCK * count + LINE) for count in (channels, filters))
-    return blocks, *places, 52 * step + step * max(16, step)
+    places = (PLACES * (_up(rows * across, ROWS) * count + LINE) for count in (channels, filters))
+    return across, channels * (4 * down + 2) * (4 * across + 2), *places
 
 
 def _up(count, step):

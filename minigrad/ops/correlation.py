@@ -9,13 +9,14 @@ from minigrad.kernels import conv as kernels
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
+from minigrad.ops import winograd
 from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.geometry import Axis
 from minigrad.ops.memory import allocate
 from minigrad.ops.sampling import Table, backward_tables, forward_table
 
 Axes = tuple[Axis, ...]
-_EMPTY = {np.dtype(kind): np.zeros(0, kind) for kind in (np.float32, np.float64, np.uint8)}
+_NO_CODES = np.zeros(0, np.uint8)
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
@@ -29,14 +30,13 @@ def _windows(w: np.ndarray, groups: int) -> np.ndarray:
     return w.reshape(groups, w.shape[0] // groups, w.shape[1], height, width)
 
 
-def _panels(windows: np.ndarray, table: Table) -> np.ndarray:
-    """Filters (groups, filters, channels, FH, FW) as panels (groups, panels, taps, width), filled up with zeros."""
-    groups, filters, _, *window = windows.shape
-    if (len(table.rows), len(table.columns)) != tuple(window):
-        windows = windows[:, :, :, list(table.rows)][..., list(table.columns)]
-    width = COLUMNS * lanes(windows.dtype)
-    count, terms = -(-filters // width), int(table.sizes[9])
-    flat = windows.reshape(groups, filters, terms)
+def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
+    """Some cells of filters (groups, K, C, FH, FW) as panels (groups, panels, taps, width), filled up with 0."""
+    groups, filters, channels, height, across = windows.shape
+    if (rows, columns) != (tuple(range(height)), tuple(range(across))):
+        windows = windows[:, :, :, list(rows)][..., list(columns)]
+    width, terms = COLUMNS * lanes(windows.dtype), channels * len(rows) * len(columns)
+    count, flat = -(-filters // width), windows.reshape(groups, filters, terms)
     if filters % width:
         flat = np.concatenate((flat, np.zeros((groups, -filters % width, terms), flat.dtype)), 1)
     panels = allocate((groups, count, terms, width), windows.dtype)
@@ -53,25 +53,16 @@ def _padded_bias(b: np.ndarray | None, groups: int, filters: int, dtype: np.dtyp
 
 
 def _correlate(
-    x: np.ndarray,
-    windows: np.ndarray,
-    b: np.ndarray | None,
-    table: Table,
-    y: np.ndarray,
-    floor: float = -math.inf,
-    codes: np.ndarray | None = None,
+    x: np.ndarray, panels: np.ndarray, bias: np.ndarray, table: Table, y: np.ndarray, floor: float, codes: np.ndarray
 ) -> None:
-    """Fill y (and codes) with what one table computes; the windows are (groups, filters, channels, FH, FW)."""
-    groups, filters = windows.shape[:2]
-    step, samples = lanes(x.dtype), len(x)
-    panels = _panels(windows, table)
-    items = samples * groups * panels.shape[1]
-    n_parts = parts(items, samples * int(table.sizes[10]) * panels.size // (30 * groups))
-    scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, step)), x.dtype)
+    """Fill y (and codes) with what one table computes."""
+    groups, count = panels.shape[:2]
+    samples, items = len(x), len(x) * groups * count
+    n_parts = parts(items, samples * int(table.sizes[10]) * panels.size // 30)
+    scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, lanes(x.dtype))), x.dtype)
     kernels.correlate(
-        n_parts, items, x.reshape(-1), panels.reshape(-1), _padded_bias(b, groups, filters, x.dtype),
-        table.taps, table.pixels, table.places, table.sizes, x.dtype.type(floor), y.reshape(-1),
-        _EMPTY[np.dtype(np.uint8)] if codes is None else codes.reshape(-1), scratch,
+        n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, table.pixels, table.places, table.sizes,
+        x.dtype.type(floor), y.reshape(-1), codes.reshape(-1), scratch,
     )  # fmt: skip
 
 
@@ -81,19 +72,31 @@ def forward(
     """y[n, k] = max(b[k] + sum over c of the cross-correlation of x[n, c] with w[k, c], floor)."""
     y = allocate((len(x), len(w), *(a.out for a in axes)), x.dtype)
     if y.size:
-        table = forward_table(axes, w.shape[1], len(w) // groups, groups)
-        _correlate(x, _windows(w, groups), b, table, y, floor)
+        channels, filters = w.shape[1], len(w) // groups
+        table = forward_table(axes, channels, filters, groups)
+        panels = _panels(_windows(w, groups), table.rows, table.columns)
+        bias = _padded_bias(b, groups, filters, x.dtype)
+        if winograd.suits(axes, channels, filters, groups):
+            winograd.forward(x, panels[0], bias, axes, y, floor, _NO_CODES)
+        else:
+            _correlate(x, panels, bias, table, y, floor, _NO_CODES)
     return y
 
 
 def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
     """What `forward` sends back to x: the same sum over the outputs that each cell of x reaches."""
-    channels = w.shape[1]
+    channels, filters = w.shape[1], len(w) // groups
     dx = allocate((len(dy), channels * groups, *(a.size for a in axes)), dy.dtype)
-    if dx.size:
-        windows = _windows(w, groups).swapaxes(1, 2)
-        for table in backward_tables(axes, channels, len(w) // groups, groups):
-            _correlate(dy, windows, None, table, dx)
+    if not dx.size:
+        return dx
+    windows, bias = _windows(w, groups).swapaxes(1, 2), _padded_bias(None, groups, channels, dy.dtype)
+    if winograd.suits(axes, channels, filters, groups):
+        panels = _panels(windows, (2, 1, 0), (2, 1, 0))
+        winograd.forward(dy, panels[0], bias, winograd.reversed_axes(axes), dx, -math.inf, _NO_CODES)
+        return dx
+    for table in backward_tables(axes, channels, filters, groups):
+        panels = _panels(windows, table.rows, table.columns)
+        _correlate(dy, panels, bias, table, dx, -math.inf, _NO_CODES)
     return dx
 
 
@@ -103,9 +106,19 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     shape = (filters * groups, channels, *(a.window for a in axes))
     if not (x.size and dy.size):
         return np.zeros(shape, dy.dtype)
-    table = forward_table(axes, channels, filters, groups)
-    width, terms = COLUMNS * lanes(dy.dtype), int(table.sizes[9])
-    panels, rounded = -(-filters // width), -(-terms // ROWS) * ROWS
+    width, terms = COLUMNS * lanes(dy.dtype), math.prod(shape[1:])
+    panels = -(-filters // width)
+    if winograd.suits(axes, channels, filters, groups):
+        total = winograd.weight_gradient(dy, x, axes, panels, width)
+    else:
+        total = _weight_gradient(dy, x, forward_table(axes, channels, filters, groups), panels, width)
+    dw = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
+    return np.ascontiguousarray(dw.reshape(groups, panels * width, terms)[:, :filters]).reshape(shape)
+
+
+def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, width: int) -> np.ndarray:
+    """dw in panels (groups, panels, taps rounded up, width)."""
+    groups, terms = int(table.sizes[0]), int(table.sizes[9])
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
         items = len(partial) * groups * panels
@@ -116,6 +129,4 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
             len(x[some]), partial.reshape(items, -1), scratch,
         )  # fmt: skip
 
-    total = sum_over_batch(len(x), (groups, panels, rounded, width), dy.dtype, chunk_sums)
-    dw = total[:, :, :terms].swapaxes(2, 3).reshape(groups, panels * width, terms)[:, :filters]
-    return np.ascontiguousarray(dw).reshape(shape)
+    return sum_over_batch(len(x), (groups, panels, -(-terms // ROWS) * ROWS, width), dy.dtype, chunk_sums)
