@@ -45,6 +45,22 @@ def spaced(typing, first, step, count):
 
 
 @intrinsic(prefer_literal=True)
+def clamped(typing, first, step, last, count):
+    """(first, first + step, ...), `count` of them, none above `last`: a tile that is not full repeats its last row."""
+    starts = types.UniTuple(types.intp, count.literal_value)
+
+    def codegen(context, builder, signature, args):
+        start, step, last = args[:3]
+        values = []
+        for _ in range(starts.count):
+            values.append(builder.select(builder.icmp_signed("<", start, last), start, last))
+            start = builder.add(start, step)
+        return packed(context, builder, starts, values)
+
+    return starts(types.intp, types.intp, types.intp, count), codegen
+
+
+@intrinsic(prefer_literal=True)
 def listed(typing, table, index, count):
     """(table[index], table[index + 1], ...), `count` of them: where a tile's rows or columns start."""
     starts = types.UniTuple(types.intp, count.literal_value)

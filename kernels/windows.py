@@ -16,69 +16,8 @@ def axis_of(axes, which):
 
 
 @kernel
-def inside(axis, cell):
-    """The windows [first, last) whose given cell lies in the input rather than in its padding."""
-    size, _, stride, before, dilation, out = axis
-    offset = cell * dilation - before
-    first = max(0, (stride - 1 - offset) // stride)
-    last = min(out, (size - 1 - offset) // stride + 1)
-    return first, max(first, last)
-
-
-@kernel
-def gather_columns(x, channel, channels, height, width, top, bottom, columns):
-    """columns[(c, fh, fw), (oh, ow)] = the cell of x that window (oh, ow) sees at (fh, fw), for top <= oh < bottom."""
-    _, fh, sh, ph, dh, _ = height
-    _, fw, sw, pw, dw, out_w = width
-    for c in range(channels):
-        image = x[channel + c]
-        for i in range(fh):
-            first_row, last_row = inside(height, i)
-            for j in range(fw):
-                first, last = inside(width, j)
-                row = columns[(c * fh + i) * fw + j]
-                for oh in range(top, bottom):
-                    line = row[(oh - top) * out_w : (oh - top + 1) * out_w]
-                    if oh < first_row or oh >= last_row or first == last:
-                        line[:] = 0
-                        continue
-                    line[:first] = 0
-                    line[last:] = 0
-                    start = first * sw - pw + j * dw
-                    source, target = image[oh * sh - ph + i * dh, start:], line[first:last]
-                    if sw == 1:
-                        for k in range(last - first):
-                            target[k] = source[k]
-                    else:
-                        for k in range(last - first):
-                            target[k] = source[k * sw]
-
-
-@kernel
-def scatter_columns(columns, channel, channels, height, width, top, bottom, dx):
-    """The transpose of gather_columns: dx gets each column's value added at the cell it came from."""
-    _, fh, sh, ph, dh, _ = height
-    _, fw, sw, pw, dw, out_w = width
-    for c in range(channels):
-        image = dx[channel + c]
-        for i in range(fh):
-            first_row, last_row = inside(height, i)
-            for j in range(fw):
-                first, last = inside(width, j)
-                if first == last:
-                    continue
-                row = columns[(c * fh + i) * fw + j]
-                start = first * sw - pw + j * dw
-                for oh in range(max(top, first_row), min(bottom, last_row)):
-                    source = row[(oh - top) * out_w + first : (oh - top) * out_w + last]
-                    target = image[oh * sh - ph + i * dh, start:]
-                    for k in range(last - first):
-                        target[k * sw] += source[k]
-
-
-@kernel
 def gather_patches(x, channel, channels, height, width, top, bottom, patches):
-    """patches[(oh, ow), (c, fh, fw)]: the columns transposed, a row for each window."""
+    """patches[(oh, ow), (c, fh, fw)] = the cell of x that window (oh, ow) sees at (fh, fw), for top <= oh < bottom."""
     size_h, fh, sh, ph, dh, _ = height
     size_w, fw, sw, pw, dw, out_w = width
     for oh in range(top, bottom):

@@ -1,37 +1,98 @@
 """Products: of matrices (batched), of a layer's inputs and weights, and Einstein sums."""
 
+import functools
 import math
 import string
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.matmul import matmul_forward
-from minigrad.kernels.reduce import CHUNK
+from minigrad.kernels import matmul as kernels
 from minigrad.kernels.threads import parts
+from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
-from minigrad.ops.batch import channel_sum, sum_over_batch
+from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import check_arrays, one_dtype
+from minigrad.ops.correlation import lanes
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
 
+_LEAST_ROWS, _ITEMS = 16 * ROWS, 64  # of a chunk of rows; so many items keep many threads busy
 
-def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Products of stacks of matrices (..., I, R) and (..., R, J), with the same bits at any number of threads."""
-    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
-    if left.dtype.kind != "f":
-        return np.matmul(left, right)
-    y = allocate((*lead, rows, columns), left.dtype) if out is None else out
-    if y.size:
-        stacks = [np.ascontiguousarray(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in (left, right)]
-        places = [np.arange(len(s)).reshape(x.shape[:-2]) for s, x in zip(stacks, (left, right), strict=True)]
-        indices = [np.ascontiguousarray(np.broadcast_to(place, lead)).reshape(-1) for place in places]
-        pairs = indices[0].size * ((rows + 1) // 2)
-        matmul_forward(parts(pairs, y.size * inner // 30), pairs, *stacks, *indices, y.reshape(-1, rows, columns))
+
+def _multiply(
+    a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool, bias: np.ndarray | None = None
+) -> np.ndarray:
+    """Products of stacks of matrices (..., I, R) and (..., R, J), each transposed first if asked, plus a bias (J)."""
+    if a.dtype.kind != "f":
+        left, right = (x.swapaxes(-1, -2) if flip else x for x, flip in ((a, transpose_a), (b, transpose_b)))
+        return np.matmul(left, right) if bias is None else np.matmul(left, right) + bias
+    plan = _plan(a.shape, b.shape, transpose_a, transpose_b, lanes(a.dtype))
+    y = allocate(plan.shape, a.dtype)
+    if not y.size:
+        return y
+    if not plan.inner:
+        y[...] = 0 if bias is None else bias
+        return y
+    shifts = np.zeros(plan.width if bias is None else plan.padded, a.dtype)
+    if bias is not None:
+        shifts[: len(bias)] = bias
+    n_parts = parts(plan.items, y.size * plan.inner // 30)
+    scratch = allocate((n_parts, plan.scratch), a.dtype)
+    kernels.matmul_forward(
+        n_parts, plan.items, a.reshape(-1), b.reshape(-1), shifts, plan.a_starts, plan.b_starts, plan.sizes,
+        a.dtype.type(-math.inf), y.reshape(-1), scratch,
+    )  # fmt: skip
     return y
+
+
+class _Plan(NamedTuple):
+    """What a product's shapes say: of its result, and what its kernel takes."""
+
+    shape: tuple[int, ...]
+    inner: int
+    width: int  # of a panel of columns
+    padded: int  # a bias as long as all panels, and longer than one
+    items: int
+    a_starts: np.ndarray
+    b_starts: np.ndarray
+    sizes: np.ndarray
+    scratch: int
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool, step: int) -> _Plan:
+    (rows, inner), a_steps = _steps(a, transpose_a)
+    (_, columns), b_steps = _steps(b, transpose_b)
+    lead = np.broadcast_shapes(a[:-2], b[:-2])
+    width = COLUMNS * step
+    count, panels = math.prod(lead), -(-columns // width)
+    chunk = -(-max(_LEAST_ROWS, rows * count * panels // _ITEMS) // ROWS) * ROWS
+    return _Plan(
+        (*lead, rows, columns),
+        inner,
+        width,
+        max(panels * width, width + 1),
+        count * panels * -(-rows // chunk),
+        _starts(a, lead),
+        _starts(b, lead),
+        np.array((rows, inner, columns, *a_steps, *b_steps, chunk), np.int64),
+        kernels.matmul_scratch(step),
+    )
+
+
+def _steps(shape: tuple[int, ...], is_transposed: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The sizes of a matrix of the stack, transposed if asked, and its steps from row to row and column to column."""
+    rows, columns = shape[-2:]
+    return ((columns, rows), (1, columns)) if is_transposed else ((rows, columns), (columns, 1))
+
+
+def _starts(shape: tuple[int, ...], lead: tuple[int, ...]) -> np.ndarray:
+    """Where the matrix for each result starts in a stack."""
+    places = np.arange(math.prod(shape[:-2])).reshape(shape[:-2]) * (shape[-2] * shape[-1])
+    return np.array(np.broadcast_to(places, lead).reshape(-1))
 
 
 @op(name="matmul")
@@ -48,7 +109,7 @@ def product(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool 
         np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         raise ValueError(f"matmul: leading dimensions of {left.shape} and {right.shape} do not broadcast") from None
-    return _multiply(left, right), (a, b, transpose_a, transpose_b)
+    return _multiply(a, b, transpose_a, transpose_b), (a, b, transpose_a, transpose_b)
 
 
 @product.vjp(masked=True)
@@ -92,10 +153,7 @@ def linear(x: Array, w: Array, b: Array = None) -> Any:
         raise ValueError(f"linear: need input (N, C) and weight (K, C), got {x.shape} and {w.shape}")
     if b is not None and b.shape != w.shape[:1]:
         raise ValueError(f"linear: need bias (K) = ({w.shape[0]},), got {b.shape}")
-    y = _multiply(x, w.T)
-    if b is not None:
-        y += b
-    return y, (x, w)
+    return _multiply(x, w, False, True, b), (x, w)
 
 
 @linear.vjp(masked=True)
@@ -114,12 +172,16 @@ def linear_weight_gradient(dy: Array, x: Array) -> Any:
     if not (dy.size and x.size):
         return np.zeros((dy.shape[1], x.shape[1]), dy.dtype), (dy, x)
 
-    def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        whole = [(0, -len(dy[some]) % CHUNK), (0, 0)]  # a last chunk that is not full is filled up with zeros
-        left, right = (np.pad(a[some], whole).reshape(-1, CHUNK, a.shape[1]) for a in (dy, x))
-        _multiply(left.swapaxes(1, 2), right, partial)
-
-    return sum_over_batch(len(x), (dy.shape[1], x.shape[1]), dy.dtype, chunk_sums), (dy, x)
+    if dy.dtype.kind != "f":
+        return np.matmul(dy.T, x), (dy, x)
+    (samples, rows), columns, step = dy.shape, x.shape[1], lanes(dy.dtype)
+    dw = allocate((rows, columns), dy.dtype)
+    items = -(-columns // (COLUMNS * step)) * -(-rows // ROWS)
+    n_parts = parts(items, dw.size * samples // 30)
+    scratch = allocate((n_parts, kernels.batch_scratch(samples, step)), dy.dtype)
+    sizes = np.array((samples, rows, columns), np.int64)
+    kernels.batch_product(n_parts, items, dy.reshape(-1), x.reshape(-1), sizes, dw.reshape(-1), scratch)
+    return dw, (dy, x)
 
 
 @linear_weight_gradient.vjp(masked=True)
@@ -131,7 +193,59 @@ def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bo
 def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
     """Sum of products over letters; each letter at most once in a term"""
     one_dtype("einsum", *xs)
-    return np.einsum(",".join(terms) + "->" + result, *xs, optimize=len(xs) > 2), (terms, result, *xs)
+    parts_left = list(zip(xs, terms, strict=True))
+    for pair in _order(xs, terms, result):
+        (x, left), (y, right) = (parts_left[i] for i in pair)
+        parts_left = [part for i, part in enumerate(parts_left) if i not in pair]
+        wanted = set(result).union(*(term for _, term in parts_left))
+        kept = "".join(letter for letter in dict.fromkeys(left + right) if letter in wanted)
+        parts_left.append((_contract_two(x, left, y, right, kept), kept))
+    ((x, term),) = parts_left
+    return np.einsum(f"{term}->{result}", x), (terms, result, *xs)
+
+
+def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> list[tuple[int, ...]]:
+    """Which two operands to contract, one pair after the other; the result goes to the end of the list."""
+    if len(xs) <= 2:
+        return [(0, 1)][: len(xs) - 1]
+    path = np.einsum_path(",".join(terms) + "->" + result, *xs, optimize="greedy")[0][1:]
+    # A step over three or more operands at once is taken pair by pair.
+    order: list[tuple[int, ...]] = []
+    count = len(xs)
+    for step in path:
+        held = sorted(step)
+        while len(held) > 1:
+            order.append((held[0], held[1]))
+            held = [i - (i > held[0]) - (i > held[1]) for i in held[2:]]
+            count -= 1
+            held.append(count - 1)
+    return order
+
+
+def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str) -> np.ndarray:
+    """One pair as a stack of matrix products: letters of both that stay number the stack, those that go are summed."""
+    x, left = _summed(x, left, set(kept) | set(right))
+    y, right = _summed(y, right, set(kept) | set(left))
+    stack = [c for c in left if c in right and c in kept]
+    inner = [c for c in left if c in right and c not in kept]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+    sizes = {c: max(a.shape[t.index(c)] for a, t in ((x, left), (y, right)) if c in t) for c in left + right}
+
+    def as_matrices(a: np.ndarray, term: str, one: list[str], other: list[str]) -> np.ndarray:
+        order = stack + one + other
+        whole = np.broadcast_to(a.transpose([term.index(c) for c in order]), [sizes[c] for c in order])
+        shape = [math.prod(sizes[c] for c in group) for group in (stack, one, other)]
+        return np.ascontiguousarray(whole.reshape(shape))
+
+    z = _multiply(as_matrices(x, left, rows, inner), as_matrices(y, right, inner, columns), False, False)
+    order = stack + rows + columns
+    return z.reshape([sizes[c] for c in order]).transpose([order.index(c) for c in kept])
+
+
+def _summed(x: np.ndarray, term: str, needed: set[str]) -> tuple[np.ndarray, str]:
+    """An operand summed over the letters that nobody else needs."""
+    gone = tuple(i for i, c in enumerate(term) if c not in needed)
+    return (x.sum(axis=gone), "".join(c for c in term if c in needed)) if gone else (x, term)
 
 
 @contract.vjp(masked=True)
