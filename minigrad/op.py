@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad import tape
 from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote
+from minigrad.memory import is_owner, owner_of
 from minigrad.tape import Edge, Node, Output, Variable
 
 P = ParamSpec("P")
@@ -55,6 +56,10 @@ def _exchanged(saved: tuple[Any, ...], old: Any, new: Any) -> tuple[Any, ...]:
 
 def _storage_of(y: np.ndarray, tensors: list[Variable]) -> tape.Storage | None:
     """The storage of the tensor that y is a view of, if it is one."""
+    owner = owner_of(y)
+    if isinstance(owner, np.ndarray):
+        return next((tensor._storage for tensor in tensors if owner_of(tensor._array) is owner), None)
+    # What another library made may have several owners for one memory.
     return next((tensor._storage for tensor in tensors if np.may_share_memory(y, tensor._array)), None)
 
 
@@ -185,7 +190,7 @@ class Op(Generic[P]):
                 y = y.view()
             if tape.is_detecting_anomaly():
                 self._check_output(y, arrays)
-            storage = None if y.base is None else _storage_of(y, tensors)
+            storage = None if is_owner(y) else _storage_of(y, tensors)
             if node is None:
                 tensor = wrap(y, storage=storage)
             else:

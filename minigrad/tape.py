@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from minigrad.hooks import Hooks
+from minigrad.memory import added, copied
 
 if TYPE_CHECKING:
     import weakref
@@ -262,10 +263,10 @@ def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> s
 
 
 def _add(a: Any, b: Any) -> Any:
-    total = a + b
+    total = a + b if isinstance(a, Variable) or isinstance(b, Variable) else added(a, b)
     if is_detecting_anomaly():
         check_finite(total, "sum of gradients")
-    return total if isinstance(total, Variable) else np.asarray(total)  # NumPy adds arrays of shape () to a scalar
+    return total
 
 
 def _run_hooks(hooks: Hooks, gradient: Any, wrap: Any) -> Any:
@@ -295,7 +296,7 @@ def _accumulate(variable: Variable, gradient: Any, create_graph: bool, wrap: Any
     if create_graph:
         variable._grad = gradient.clone() if old is None else old + gradient
     else:
-        variable._grad = wrap(np.array(gradient, order="C") if old is None else np.asarray(old._array + gradient))
+        variable._grad = wrap(copied(gradient) if old is None else added(old._array, gradient))
 
 
 class _Pending:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from minigrad import ops, tape
 from minigrad.dtypes import check_dtype, default_float
 from minigrad.hooks import RemovableHandle
+from minigrad.memory import owner_of
 from minigrad.methods import Methods
 from minigrad.tape import Node, Storage, Variable
 
@@ -366,7 +367,7 @@ _storages: "weakref.WeakValueDictionary[int, Storage]" = weakref.WeakValueDictio
 
 def _shared_storage(array: np.ndarray) -> Storage:
     """One version counter for all tensors over one array; it keeps the array, so that its id stays its own."""
-    owner = array if array.base is None else array.base
+    owner = owner_of(array)
     storage = _storages.get(id(owner))
     if storage is None:
         storage = _storages[id(owner)] = Storage(owner)
