@@ -9,6 +9,13 @@ from minigrad import data, functional, nn, optim
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
+from minigrad.modes import (
+    detect_anomaly,
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from minigrad.op import OPS, Op, constant, op
 from minigrad.ops import (
     absolute,
@@ -58,13 +65,6 @@ from minigrad.ops import (
 )
 from minigrad.random import manual_seed
 from minigrad.serialize import load, save
-from minigrad.tape import (
-    detect_anomaly,
-    enable_grad,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
 from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"

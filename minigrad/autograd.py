@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import tape
+from minigrad import modes, tape
 from minigrad.ops import stack
 from minigrad.tensor import Tensor, as_tensor, cotangent
 
@@ -103,7 +103,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
 
     `v` has the shapes of the outputs, and may be left out where the output is one value.
     """
-    with tape.enable_grad():
+    with modes.enable_grad():
         xs = _leaves(inputs, create_graph)
         ys = _outputs(func, xs)
         vs = _one_each("vjp", "v", v, _several(ys), "outputs")
@@ -118,7 +118,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     is linear in u, and the transpose of that map, applied to v, is J v.
     Source: Townsend, "A new trick for calculating Jacobian vector products", 2017.
     """
-    with tape.enable_grad():
+    with modes.enable_grad():
         xs = _leaves(inputs, create_graph)
         ys = _outputs(func, xs)
         us = [Tensor.wrap(np.zeros(y.shape, y.dtype)).requires_grad_() for y in _several(ys)]
@@ -138,7 +138,7 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False) 
 
     One tensor for one output and one input; a tuple over inputs, or over outputs (of tuples), where there are several.
     """
-    with tape.enable_grad():
+    with modes.enable_grad():
         xs = _leaves(inputs, create_graph)
         ys = _outputs(func, xs)
         blocks = [_like(inputs, _rows(y, xs, create_graph)) for y in _several(ys)]

@@ -9,10 +9,10 @@ import numpy as np
 DType = np.dtype[Any]
 
 default_float = np.dtype(np.float32)
-SUPPORTED: frozenset[DType] = frozenset(
-    np.dtype(name)
+SUPPORTED: dict[DType, DType] = {
+    np.dtype(name): np.dtype(name)  # NumPy's own objects, which are compared faster than equal ones
     for name in ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
-)
+}
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
@@ -24,7 +24,7 @@ def check_dtype(what: str, dtype: Any) -> DType:
         raise TypeError(f"{what}: need a NumPy dtype such as np.float32, got {dtype!r}") from error
     if native not in SUPPORTED:
         raise TypeError(f"{what}: need booleans, integers, float32 or float64, got {native}")
-    return native
+    return SUPPORTED[native]
 
 
 def dtype_of_scalar(value: bool | int | float | np.generic) -> DType:
@@ -64,11 +64,17 @@ def result_dtype(operands: Sequence[Any]) -> DType:
 
 def promote(operands: list[Any]) -> list[Any]:
     """The operands as arrays of one dtype; booleans and None stay, and so do numbers beside an array that decides."""
+    found = None
+    for operand in operands:  # the usual case, kept fast: float arrays of one dtype
+        if type(operand) is not np.ndarray or (found is not None and operand.dtype is not found):
+            break
+        found = operand.dtype
+    else:
+        if found is not None and found.kind == "f":
+            return operands
     dtypes = [operand.dtype for operand in operands if isinstance(operand, np.ndarray)]
     is_mixed = dtypes.count(dtypes[0]) < len(dtypes) if dtypes else False
-    if dtypes and not is_mixed and dtypes[0].kind == "f":  # the usual case, kept fast
-        if len(dtypes) == len(operands):
-            return operands
+    if dtypes and not is_mixed and dtypes[0].kind == "f":
         return [operand.item() if isinstance(operand, np.generic) else operand for operand in operands]
     dtype = result_dtype(operands)
 

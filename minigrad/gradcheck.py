@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import autograd, tape
+from minigrad import autograd, modes
 from minigrad.tensor import Tensor, as_tensor
 
 _SHOWN = 5  # wrong elements in a message
@@ -58,7 +58,7 @@ def gradcheck(
             raise TypeError(f"gradcheck: need float64 inputs, got {xs[i].dtype} as input {i}; use .double()")
 
     leaves = [_leaf(x, i in checked) for i, x in enumerate(xs)]
-    with tape.enable_grad():
+    with modes.enable_grad():
         outputs = _float_outputs(func(*leaves))
         vs = _cotangents(outputs, seed)
         reached = [(y, v) for y, v in zip(outputs, vs, strict=True) if y.requires_grad]
@@ -102,7 +102,7 @@ def gradgradcheck(
     Arguments and errors are those of `gradcheck`.
     """
     xs = tuple(as_tensor(x) for x in (inputs if isinstance(inputs, (tuple, list)) else (inputs,)))
-    with tape.enable_grad():  # func may itself differentiate
+    with modes.enable_grad():  # func may itself differentiate
         shapes = [(y.shape, y.dtype) for y in _float_outputs(func(*xs))]
     rng = np.random.default_rng(seed + 1)
     vs = [Tensor(rng.uniform(0.5, 1.5, shape).astype(dtype), requires_grad=True) for shape, dtype in shapes]
@@ -155,7 +155,7 @@ def _differences(
         given = [_leaf(as_tensor(a), x.requires_grad) for a, x in zip(moved, xs, strict=True)]
         return [y.detach().numpy().astype(np.float64) for y in _float_outputs(func(*given))]
 
-    with tape.enable_grad():  # func may itself differentiate
+    with modes.enable_grad():  # func may itself differentiate
         for index in itertools.product(*map(range, xs[which].shape)):
             here = moved[which][index]
             moved[which][index] = above = here + eps

@@ -37,61 +37,61 @@ class Methods(Variable):
     __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.add(self, other))
+        return ops.add(self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.add(other, self))
+        return ops.add(other, self)
 
     def __sub__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.subtract(self, other))
+        return ops.subtract(self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.subtract(other, self))
+        return ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.multiply(self, other))
+        return ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.multiply(other, self))
+        return ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.divide(self, other))
+        return ops.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.divide(other, self))
+        return ops.divide(other, self)
 
     def __floordiv__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.floor_divide(self, other))
+        return ops.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.floor_divide(other, self))
+        return ops.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.remainder(self, other))
+        return ops.remainder(self, other)
 
     def __rmod__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.remainder(other, self))
+        return ops.remainder(other, self)
 
     def __pow__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.power(self, other))
+        return ops.power(self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.power(other, self))
+        return ops.power(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.matmul(self, other))
+        return ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.matmul(other, self))
+        return ops.matmul(other, self)
 
     def __neg__(self) -> "Tensor":
-        return cast("Tensor", ops.negate(self))
+        return ops.negate(self)
 
     def __pos__(self) -> "Tensor":
         return cast("Tensor", self)
 
     def __abs__(self) -> "Tensor":
-        return cast("Tensor", ops.absolute(self))
+        return ops.absolute(self)
 
     def __eq__(self, other: object) -> Any:
         return NotImplemented if other is None or isinstance(other, str) else ops.equal(self, other)
@@ -100,39 +100,39 @@ class Methods(Variable):
         return NotImplemented if other is None or isinstance(other, str) else ops.not_equal(self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.less(self, other))
+        return ops.less(self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.less_equal(self, other))
+        return ops.less_equal(self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.greater(self, other))
+        return ops.greater(self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.greater_equal(self, other))
+        return ops.greater_equal(self, other)
 
     def __and__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.logical_and(*_booleans(self, other)))
+        return ops.logical_and(*_booleans(self, other))
 
     def __or__(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.logical_or(*_booleans(self, other)))
+        return ops.logical_or(*_booleans(self, other))
 
     __rand__, __ror__ = __and__, __or__
 
     def __invert__(self) -> "Tensor":
-        return cast("Tensor", ops.logical_not(*_booleans(self)))
+        return ops.logical_not(*_booleans(self))
 
     def __getitem__(self, index: Any) -> "Tensor":
-        return cast("Tensor", ops.getitem(self, index=ops.plain_index(index)))
+        return ops.getitem(self, index=ops.plain_index(index))
 
     def clone(self) -> "Tensor":
         """A copy that gradients flow through."""
-        return cast("Tensor", ops.clone(self))
+        return ops.clone(self)
 
     def to(self, dtype: Any) -> "Tensor":
         """This tensor in another dtype; itself if it has that one."""
         dtype = check_dtype("to", dtype)
-        return cast("Tensor", self) if dtype == self._array.dtype else cast("Tensor", ops.cast(self, dtype=dtype))
+        return cast("Tensor", self) if dtype == self._array.dtype else ops.cast(self, dtype=dtype)
 
     def float(self) -> "Tensor":
         """This tensor as float32."""
@@ -147,94 +147,94 @@ class Methods(Variable):
         return self.to(np.int64)
 
     def abs(self) -> "Tensor":
-        return cast("Tensor", ops.absolute(self))
+        return ops.absolute(self)
 
     def sqrt(self) -> "Tensor":
-        return cast("Tensor", ops.sqrt(self))
+        return ops.sqrt(self)
 
     def exp(self) -> "Tensor":
-        return cast("Tensor", ops.exp(self))
+        return ops.exp(self)
 
     def log(self) -> "Tensor":
-        return cast("Tensor", ops.log(self))
+        return ops.log(self)
 
     def sin(self) -> "Tensor":
-        return cast("Tensor", ops.sin(self))
+        return ops.sin(self)
 
     def cos(self) -> "Tensor":
-        return cast("Tensor", ops.cos(self))
+        return ops.cos(self)
 
     def tan(self) -> "Tensor":
-        return cast("Tensor", ops.tan(self))
+        return ops.tan(self)
 
     def asin(self) -> "Tensor":
-        return cast("Tensor", ops.asin(self))
+        return ops.asin(self)
 
     def acos(self) -> "Tensor":
-        return cast("Tensor", ops.acos(self))
+        return ops.acos(self)
 
     def atan(self) -> "Tensor":
-        return cast("Tensor", ops.atan(self))
+        return ops.atan(self)
 
     def sinh(self) -> "Tensor":
-        return cast("Tensor", ops.sinh(self))
+        return ops.sinh(self)
 
     def cosh(self) -> "Tensor":
-        return cast("Tensor", ops.cosh(self))
+        return ops.cosh(self)
 
     def tanh(self) -> "Tensor":
-        return cast("Tensor", ops.tanh(self))
+        return ops.tanh(self)
 
     def sign(self) -> "Tensor":
-        return cast("Tensor", ops.sign(self))
+        return ops.sign(self)
 
     def floor(self) -> "Tensor":
-        return cast("Tensor", ops.floor(self))
+        return ops.floor(self)
 
     def ceil(self) -> "Tensor":
-        return cast("Tensor", ops.ceil(self))
+        return ops.ceil(self)
 
     def round(self) -> "Tensor":
-        return cast("Tensor", ops.round(self))
+        return ops.round(self)
 
     def relu(self) -> "Tensor":
-        return cast("Tensor", ops.relu(self))
+        return ops.relu(self)
 
     def sigmoid(self) -> "Tensor":
-        return cast("Tensor", ops.sigmoid(self))
+        return ops.sigmoid(self)
 
     def isnan(self) -> "Tensor":
-        return cast("Tensor", ops.isnan(self))
+        return ops.isnan(self)
 
     def isfinite(self) -> "Tensor":
-        return cast("Tensor", ops.isfinite(self))
+        return ops.isfinite(self)
 
     def pow(self, exponent: Any) -> "Tensor":
-        return cast("Tensor", ops.power(self, exponent))
+        return ops.power(self, exponent)
 
     def clip(self, min: Any = None, max: Any = None) -> "Tensor":
         numbers = (int, float, type(None))
         if isinstance(min, numbers) and isinstance(max, numbers):
-            return cast("Tensor", ops.clip(self, min=min, max=max))
+            return ops.clip(self, min=min, max=max)
         clipped = self if min is None else ops.maximum(self, min)
         return cast("Tensor", clipped if max is None else ops.minimum(clipped, max))
 
     clamp = clip
 
     def sum(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.sum(self, dim=dim, keepdim=keepdim))
+        return ops.sum(self, dim=dim, keepdim=keepdim)
 
     def mean(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.mean(self, dim, keepdim))
+        return ops.mean(self, dim, keepdim)
 
     def var(self, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.var(self, dim, correction, keepdim))
+        return ops.var(self, dim, correction, keepdim)
 
     def std(self, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.std(self, dim, correction, keepdim))
+        return ops.std(self, dim, correction, keepdim)
 
     def prod(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.prod(self, dim, keepdim))
+        return ops.prod(self, dim, keepdim)
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         return ops.max(self, dim, keepdim)
@@ -243,54 +243,54 @@ class Methods(Variable):
         return ops.min(self, dim, keepdim)
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.argmax(self, dim=dim, keepdim=keepdim))
+        return ops.argmax(self, dim=dim, keepdim=keepdim)
 
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.argmin(self, dim=dim, keepdim=keepdim))
+        return ops.argmin(self, dim=dim, keepdim=keepdim)
 
     def cumsum(self, dim: int) -> "Tensor":
-        return cast("Tensor", ops.cumsum(self, dim=dim))
+        return ops.cumsum(self, dim=dim)
 
     def logsumexp(self, dim: Dims, keepdim: bool = False) -> "Tensor":
-        return cast("Tensor", ops.logsumexp(self, dim, keepdim))
+        return ops.logsumexp(self, dim, keepdim)
 
     def softmax(self, dim: int) -> "Tensor":
-        return cast("Tensor", ops.softmax(self, dim=dim))
+        return ops.softmax(self, dim=dim)
 
     def log_softmax(self, dim: int) -> "Tensor":
-        return cast("Tensor", ops.log_softmax(self, dim=dim))
+        return ops.log_softmax(self, dim=dim)
 
     def reshape(self, *shape: Any) -> "Tensor":
-        return cast("Tensor", ops.reshape(self, shape=_sizes(shape)))
+        return ops.reshape(self, shape=_sizes(shape))
 
     view = reshape
 
     def permute(self, *dims: Any) -> "Tensor":
-        return cast("Tensor", ops.permute(self, dims=_sizes(dims)))
+        return ops.permute(self, dims=_sizes(dims))
 
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
-        return cast("Tensor", ops.transpose(self, dim0, dim1))
+        return ops.transpose(self, dim0, dim1)
 
     def squeeze(self, dim: Dims = None) -> "Tensor":
-        return cast("Tensor", ops.squeeze(self, dim))
+        return ops.squeeze(self, dim)
 
     def unsqueeze(self, dim: int) -> "Tensor":
-        return cast("Tensor", ops.unsqueeze(self, dim))
+        return ops.unsqueeze(self, dim)
 
     def expand(self, *shape: Any) -> "Tensor":
-        return cast("Tensor", ops.expand(self, shape=_sizes(shape)))
+        return ops.expand(self, shape=_sizes(shape))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
-        return cast("Tensor", ops.flatten(self, start_dim, end_dim))
+        return ops.flatten(self, start_dim, end_dim)
 
     def flip(self, *dims: Any) -> "Tensor":
-        return cast("Tensor", ops.flip(self, dims=_sizes(dims)))
+        return ops.flip(self, dims=_sizes(dims))
 
     def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> "Tensor":
-        return cast("Tensor", ops.roll(self, shifts=shifts, dims=dims))
+        return ops.roll(self, shifts=shifts, dims=dims)
 
     def split(self, split_size_or_sections: int | Sequence[int], dim: int = 0) -> "tuple[Tensor, ...]":
         return ops.split(self, split_size_or_sections, dim)
 
     def matmul(self, other: Any) -> "Tensor":
-        return cast("Tensor", ops.matmul(self, other))
+        return ops.matmul(self, other)

@@ -11,14 +11,14 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeAlias, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, overload
 
 import numpy as np
 
-from minigrad import tape
 from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote
 from minigrad.memory import is_owner, owner_of
-from minigrad.tape import Edge, Node, Output, Variable
+from minigrad.modes import NOBODY, Watch, check_finite, grad_enabled, watching
+from minigrad.tape import Edge, Node, Output, Storage, Variable, plain
 
 P = ParamSpec("P")
 Array: TypeAlias = Any  # an ndarray in a forward; in a rule an ndarray, or a tensor under create_graph
@@ -54,8 +54,10 @@ def _exchanged(saved: tuple[Any, ...], old: Any, new: Any) -> tuple[Any, ...]:
     return tuple(new if value is old else value for value in saved)
 
 
-def _storage_of(y: np.ndarray, tensors: list[Variable]) -> tape.Storage | None:
+def _storage_of(y: np.ndarray, tensors: list[Variable]) -> Storage | None:
     """The storage of the tensor that y is a view of, if it is one."""
+    if is_owner(y):
+        return None
     owner = owner_of(y)
     if isinstance(owner, np.ndarray):
         return next((tensor._storage for tensor in tensors if owner_of(tensor._array) is owner), None)
@@ -112,14 +114,26 @@ class Op(Generic[P]):
         inputs: tuple[Any, ...] = args
         if settings or len(args) < len(self._inputs):
             inputs, settings = self._bind(args, settings)  # type: ignore[assignment]
-        arrays: list[Any] = [
-            value._array if isinstance(value, Variable) and value._array.flags.carray else self._as_array(i, value)
-            for i, value in enumerate(inputs)
-        ]
+        arrays: list[Any] = []
+        tensors: list[Variable] = []
+        is_differentiable = False
+        for value in inputs:
+            if isinstance(value, Variable):
+                tensors.append(value)
+                if value._requires_grad:
+                    is_differentiable = True
+                array = value._array
+                arrays.append(array if array.flags.carray else normalised(self.name, array))
+            else:
+                arrays.append(self._as_array(len(arrays), value))
         if self.broadcasts:
             arrays = promote(arrays)
+        watch = watching.get()
         try:
-            result = self.forward(*arrays, **settings)
+            if watch.profiler is None:
+                result = self.forward(*arrays, **settings)
+            else:
+                result = watch.profiler.forward(self, arrays, settings)
         except ValueError as error:
             if self.broadcasts and "broadcast" in str(error):  # NumPy does not say whose operands they were
                 raise ValueError(f"{self.name}: shapes {[np.shape(a) for a in arrays]} do not broadcast") from None
@@ -128,12 +142,20 @@ class Op(Generic[P]):
             raise TypeError(f"{self.name}: forward must return (output, saved) with a tuple `saved`")
         output, saved = result
         is_several = isinstance(output, tuple)
-        tensors = [value for value in inputs if isinstance(value, Variable)]
         if not tensors:
             return tuple(map(np.asarray, output)) if is_several else np.asarray(output)
-        outputs = list(output) if is_several else [output]
-        wrapped = self._wrapped(outputs, saved, inputs, arrays, tensors, is_several)
-        return tuple(wrapped) if is_several else wrapped[0]
+        node = None
+        if is_differentiable and grad_enabled.get():
+            edges = [Edge(value) if isinstance(value, Variable) else None for value in inputs]
+            node = Node(self, edges, list(map(id, arrays)) if saved else [], saved, is_several, watch.path)
+        result = (
+            tuple([self._wrapped(y, slot, node, arrays, tensors) for slot, y in enumerate(output)])
+            if is_several
+            else self._wrapped(output, 0, node, arrays, tensors)
+        )
+        if watch is not NOBODY:
+            self._tell(watch, node, result, arrays)
+        return result
 
     def _bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Inputs that were given by keyword, or left out because they are optional, put in their places."""
@@ -144,10 +166,11 @@ class Op(Generic[P]):
                 raise TypeError(f"{self.name}: {error}") from None
             bound.apply_defaults()
             args, settings = bound.args, bound.kwargs
-        for key in [key for key, value in settings.items() if isinstance(value, (Variable, np.generic))]:
-            if isinstance(settings[key], Variable):
+        for key, value in settings.items():
+            if isinstance(value, Variable):
                 raise TypeError(f"{self.name}: {key} is a setting, need a plain value, got a tensor")
-            settings[key] = settings[key].item()
+            if isinstance(value, np.generic):
+                settings[key] = value.item()
         return args, settings
 
     def _as_array(self, position: int, value: Any) -> Any:
@@ -165,44 +188,35 @@ class Op(Generic[P]):
         raise TypeError(f"{self.name}: need tensors, arrays or numbers, got {type(value).__name__}")
 
     def _wrapped(
-        self,
-        outputs: list[Any],
-        saved: tuple[Any, ...],
-        inputs: tuple[Any, ...],
-        arrays: list[Any],
-        tensors: list[Variable],
-        is_several: bool,
-    ) -> list[Variable]:
-        """The outputs as tensors, recorded if one of the inputs requires grad."""
-        array_ids = [id(array) for array in arrays]
-        node = None
-        if tape.is_grad_enabled() and True in [tensor._requires_grad for tensor in tensors]:
-            edges = [Edge(value) if isinstance(value, Variable) else None for value in inputs]
-            node = Node(self, edges, array_ids, saved, is_several)
-        wrap, results = tensors[0].wrap, []
-        for slot, output in enumerate(outputs):
-            y = output
-            if type(y) is not np.ndarray:  # full reductions give NumPy scalars
-                y = np.asarray(output)
-                if node is not None:
-                    node.saved = _exchanged(node.saved, output, y)
-            elif id(y) in array_ids:
-                y = y.view()
-            if tape.is_detecting_anomaly():
-                self._check_output(y, arrays)
-            storage = None if is_owner(y) else _storage_of(y, tensors)
-            if node is None:
-                tensor = wrap(y, storage=storage)
-            else:
-                tensor = wrap(y, node, slot, storage) if y.dtype.kind == "f" else wrap(y, storage=storage)
-                node.outputs.append(Output(id(y), tensor._storage))
-            results.append(tensor)
-        return results
+        self, output: Any, slot: int, node: Node | None, arrays: list[Any], tensors: list[Variable]
+    ) -> Variable:
+        """An output as a tensor: one that `node` made, if the call was recorded and the output has gradients."""
+        y = output
+        if type(y) is not np.ndarray:  # full reductions give NumPy scalars
+            y = np.asarray(output)
+            if node is not None:
+                node.saved = _exchanged(node.saved, output, y)
+        else:
+            for array in arrays:
+                if y is array:
+                    y = y.view()
+        storage = None if y.base is None else _storage_of(y, tensors)
+        wrap = tensors[0].wrap
+        if node is None:
+            return wrap(y, storage=storage)
+        tensor = wrap(y, node, slot, storage) if y.dtype.kind == "f" else wrap(y, storage=storage)
+        node.outputs.append(Output(id(y), tensor._storage))
+        return tensor
 
-    def _check_output(self, y: np.ndarray, arrays: list[Any]) -> None:
-        floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
-        given = "" if all(np.isfinite(a).all() for a in floats) else " (and already in its inputs)"
-        tape.check_finite(y, f"forward of {self.name}{given}")
+    def _tell(self, watch: Watch, node: Node | None, result: Any, arrays: list[Any]) -> None:
+        """Show a call to those who look on."""
+        if watch.profiler is not None and node is not None:
+            watch.profiler.recorded(node)
+        if watch.anomaly:
+            floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+            given = "" if all(np.isfinite(a).all() for a in floats) else " (and already in its inputs)"
+            for output in result if isinstance(result, tuple) else (result,):
+                check_finite(output._array, f"forward of {self.name}{given}", watch.path)
 
     def pull(self, node: Node, dys: list[Any], needs: tuple[bool, ...], create_graph: bool, wrap: Any) -> list[Any]:
         """Gradients by the inputs of a recorded call, in their shapes and dtypes; None where not wanted."""
@@ -213,20 +227,31 @@ class Op(Generic[P]):
                 f"{self.name}: a pair of kernels has first derivatives only; for second ones register a rule that is "
                 f"written in ops with @{self.name}.vjp"
             )
-        saved = [self._restored(node, value, wrap if create_graph else None) for value in node.saved]
+        if not create_graph:
+            wrap = None
+        saved = [self._restored(node, value, wrap) for value in node.saved]
         dy = tuple(dys) if node.is_several else dys[0]
-        result = self.rule(dy, *saved, needs=needs) if self.masked else self.rule(dy, *saved)
+        rule = functools.partial(self.rule, needs=needs) if self.masked else self.rule
+        watch = watching.get()
+        if watch.profiler is None:
+            result = rule(dy, *saved)
+        else:
+            result = watch.profiler.backward(self, node, functools.partial(rule, dy, *saved))
         gradients = list(result) if isinstance(result, tuple) else [result]
         if len(gradients) != len(node.edges):
             raise ValueError(f"{self.name}: its vjp must give {len(node.edges)} gradients, got {len(gradients)}")
-        return [
-            self._fitted(dx, edge, node, wrap if create_graph else None)
-            if needed and edge is not None and dx is not None
-            else None
-            for dx, edge, needed in zip(gradients, node.edges, needs, strict=True)
-        ]
+        for i, (dx, edge) in enumerate(zip(gradients, node.edges, strict=True)):
+            if dx is None or edge is None or not needs[i]:
+                gradients[i] = None
+            elif wrap or type(dx) is not np.ndarray or dx.dtype is not edge.dtype or dx.shape != edge.shape:
+                gradients[i] = self._fitted(dx, edge, wrap)
+        if watch.anomaly:
+            for dx in gradients:
+                if dx is not None:
+                    check_finite(plain(dx), f"backward of {self.name}", node.path)
+        return gradients
 
-    def _fitted(self, dx: Any, edge: Edge, node: Node, wrap: Any) -> Any:
+    def _fitted(self, dx: Any, edge: Edge, wrap: Any) -> Any:
         """The gradient in its input's shape and dtype; a tensor if `wrap` is given."""
         if not isinstance(dx, Variable):
             dx = np.asarray(dx) if wrap is None else wrap(np.asarray(dx))
@@ -234,18 +259,7 @@ class Op(Generic[P]):
             if not self.broadcasts:
                 raise ValueError(f"{self.name}: gradient of an input of shape {edge.shape} came out as {dx.shape}")
             dx = OPS["sum_to"](dx, shape=edge.shape)
-        if dx.dtype != edge.dtype:
-            dx = OPS["cast"](dx, dtype=edge.dtype)
-        if tape.is_detecting_anomaly():
-            tape.check_finite(dx, f"backward of {self.name}", node.scope)
-        return dx
-
-    def _check_version(self, name: str, storage: tape.Storage, version: int) -> None:
-        if storage.version != version:
-            raise RuntimeError(
-                f"{self.name}: its {name}, saved for backward, was changed in place since then; "
-                "change a copy (x.clone()), or change it after backward"
-            )
+        return dx if dx.dtype == edge.dtype else OPS["cast"](dx, dtype=edge.dtype)
 
     def _origin(self, node: Node, value: np.ndarray) -> Edge | Output | None:
         """Which input or output a saved array is.
@@ -255,14 +269,21 @@ class Op(Generic[P]):
         key = id(value)
         if key in node.array_ids:
             edge = node.edges[node.array_ids.index(key)]
-            if edge is not None:
-                self._check_version("input", edge.storage, edge.version)
+            if edge is not None and edge.storage.version != edge.version:
+                self._refuse("input")
             return edge
         for output in node.outputs:
             if output.array_id == key:
-                self._check_version("output", output.storage, output.version)
+                if output.storage.version != output.version:
+                    self._refuse("output")
                 return output
         return None
+
+    def _refuse(self, changed: str) -> NoReturn:
+        raise RuntimeError(
+            f"{self.name}: its {changed}, saved for backward, was changed in place since then; "
+            "change a copy (x.clone()), or change it after backward"
+        )
 
     def _restored(self, node: Node, value: Any, wrap: Any) -> Any:
         """What was saved, after a check that nobody has changed it since.

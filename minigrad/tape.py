@@ -5,27 +5,23 @@ outputs: there are no reference cycles, so a graph goes when its last tensor goe
 history, and it never recurses: a parent is always older than its child, so a heap of creation numbers is the order.
 """
 
-import contextlib
 import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
-from types import TracebackType
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from minigrad.hooks import Hooks
-from minigrad.memory import added, copied
+from minigrad.memory import added, copied, is_owner
+from minigrad.modes import check_finite, grad_enabled, watching
 
 if TYPE_CHECKING:
     import weakref
 
 _births = itertools.count()
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
-_anomaly: ContextVar[bool] = ContextVar("detect_anomaly", default=False)
-_scope: ContextVar[tuple[str, ...]] = ContextVar("module_path", default=())
 
 
 class Storage:
@@ -71,7 +67,7 @@ class Edge:
 
     def __init__(self, variable: Variable):
         array, storage = variable._array, variable._storage
-        self.target = target_of(variable) if variable._requires_grad else None
+        self.target = (variable._node or variable) if variable._requires_grad else None
         self.slot, self.shape, self.dtype = variable._slot, array.shape, array.dtype
         self.storage, self.version = storage, storage.version
 
@@ -99,7 +95,6 @@ class _Trash(threading.local):
 
     def __init__(self) -> None:
         self.edges: list[Sequence[Edge | None]] = []
-        self.is_emptying = False
 
 
 _trash = _Trash()
@@ -109,136 +104,59 @@ class Node:
     """One recorded call of an op: its inputs, what its rule needs, and its outputs' shapes."""
 
     __slots__ = (
-        "__weakref__", "array_ids", "edges", "hooks", "is_several", "op", "order", "outputs", "saved", "scope",
+        "__weakref__", "array_ids", "edges", "hooks", "is_several", "op", "order", "outputs", "path", "saved",
         "watchers",
     )  # fmt: skip
 
+    hooks: dict[int, Hooks] | None
+    watchers: "dict[int, weakref.ref[Variable]] | None"
+
     def __init__(
-        self, op: Recordable, edges: Sequence[Edge | None], array_ids: Sequence[int], saved: Any, is_several: bool
+        self,
+        op: Recordable,
+        edges: Sequence[Edge | None],
+        array_ids: list[int],
+        saved: Any,
+        is_several: bool,
+        path: tuple[str, ...],
     ):
         self.order, self.op, self.edges, self.array_ids, self.saved = next(_births), op, edges, array_ids, saved
         self.is_several = is_several  # whether the op gave a tuple, also one of a single output
+        self.path = path  # of the module that called the op, if somebody looked on
         self.outputs: list[Output] = []
-        self.hooks: dict[int, Hooks] = {}
-        self.watchers: dict[int, weakref.ref[Variable]] = {}
-        self.scope = _scope.get()
+        self.hooks = self.watchers = None  # by slot, once there are any
 
     def __del__(self, trash: _Trash = _trash) -> None:
         """Let the inputs go in a loop: a long chain that frees itself by recursion overflows a small stack."""
-        trash.edges.append(self.edges)
-        self.edges = ()
-        if not trash.is_emptying:
-            trash.is_emptying = True
-            while trash.edges:
-                trash.edges.pop()
-            trash.is_emptying = False
+        heap = trash.edges
+        heap.append(self.edges)
+        if len(heap) > 1:  # this happens while another node is let go, which will come to these
+            return
+        try:
+            self.edges = heap[0] = ()
+            while len(heap) > 1:
+                heap.pop()
+        finally:
+            heap.clear()
+
+    def hooks_of(self, slot: int) -> Hooks:
+        """The hooks on one output, to add one."""
+        if self.hooks is None:
+            self.hooks = {}
+        return self.hooks.setdefault(slot, {})
+
+    def watch(self, slot: int, watcher: "weakref.ref[Variable]") -> None:
+        """Let the tensor of that output keep its gradient (`retain_grad`)."""
+        self.watchers = {**(self.watchers or {}), slot: watcher}
 
     def watcher(self, slot: int) -> Variable | None:
-        """The tensor of that output, if it is alive and keeps its gradient (`retain_grad`)."""
-        return self.watchers[slot]() if slot in self.watchers else None
+        """The tensor of that output, if it is alive and keeps its gradient."""
+        return self.watchers[slot]() if self.watchers and slot in self.watchers else None
 
 
-def is_grad_enabled() -> bool:
-    """Whether ops record what they do, in this thread and task."""
-    return _grad_enabled.get()
-
-
-class _Mode(contextlib.ContextDecorator):
-    """Sets a context variable for the length of a block; may be nested and used again."""
-
-    def __init__(self, variable: ContextVar[bool], value: bool):
-        self._variable, self._value = variable, value
-        self._previous: list[bool] = []
-
-    def _recreate_cm(self) -> "_Mode":
-        return _Mode(self._variable, self._value)  # a decorated function may recurse and run in many threads
-
-    def __enter__(self) -> None:
-        self._previous.append(self._variable.get())
-        self._variable.set(self._value)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._variable.set(self._previous.pop())
-
-
-class set_grad_enabled:
-    """Switch recording on or off: from the call on, and back at the end of the block when used in `with`."""
-
-    def __init__(self, mode: bool):
-        self._previous = _grad_enabled.get()
-        _grad_enabled.set(bool(mode))
-
-    def __enter__(self) -> "set_grad_enabled":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        _grad_enabled.set(self._previous)
-
-    def __call__(self, function: Any) -> Any:
-        """As a decorator: the mode is that of the function's calls, and nothing is switched here."""
-        mode = _grad_enabled.get()
-        _grad_enabled.set(self._previous)
-        return _Mode(_grad_enabled, mode)(function)
-
-
-class no_grad(_Mode):
-    """Record nothing inside the block (or the decorated function)."""
-
-    def __new__(cls, function: Any = None) -> Any:
-        mode = super().__new__(cls)
-        if function is None:
-            return mode
-        mode.__init__()  # type: ignore[misc]
-        return mode(function)  # `@no_grad` without parentheses
-
-    def __init__(self) -> None:
-        super().__init__(_grad_enabled, False)
-
-
-class enable_grad(_Mode):
-    """Record inside the block, also within `no_grad`."""
-
-    def __init__(self) -> None:
-        super().__init__(_grad_enabled, True)
-
-
-class detect_anomaly(_Mode):
-    """Inside the block, raise `FloatingPointError` where a NaN or an infinity first appears, forward or backward.
-
-    The message names the op, the path of the module that called it, and the first index. Costs a pass over every output
-    and every gradient: for finding a fault, not for training.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(_anomaly, True)
-
-
-def is_detecting_anomaly() -> bool:
-    """Whether `detect_anomaly` is on; modules then say where they are (see `module_scope`)."""
-    return _anomaly.get()
-
-
-@contextlib.contextmanager
-def module_scope(*path: str) -> Iterator[None]:
-    """Names the module whose forward runs inside the block, within the modules that called it."""
-    token = _scope.set((*_scope.get(), *path))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
-
-
-def check_finite(array: Any, what: str, scope: tuple[str, ...] | None = None) -> None:
-    """Raise, naming `what` and the first index, if `array` holds a NaN or an infinity."""
-    values = np.asarray(array._array if isinstance(array, Variable) else array)
-    if values.dtype.kind != "f" or np.isfinite(values).all():
-        return
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    path = ".".join(_scope.get() if scope is None else scope)
-    where = f" in module {path}" if path else ""
-    raise FloatingPointError(f"{what}{where}: {values[index]} at index {list(index)} of shape {values.shape}")
+def plain(value: Any) -> np.ndarray:
+    """The array of a tensor, or the array itself."""
+    return value._array if isinstance(value, Variable) else value
 
 
 def target_of(variable: Variable) -> "Node | Variable":
@@ -264,8 +182,9 @@ def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> s
 
 def _add(a: Any, b: Any) -> Any:
     total = a + b if isinstance(a, Variable) or isinstance(b, Variable) else added(a, b)
-    if is_detecting_anomaly():
-        check_finite(total, "sum of gradients")
+    watch = watching.get()
+    if watch.anomaly:
+        check_finite(plain(total), "sum of gradients", watch.path)
     return total
 
 
@@ -290,41 +209,59 @@ def _run_hooks(hooks: Hooks, gradient: Any, wrap: Any) -> Any:
     return tensor if isinstance(gradient, Variable) else tensor._array
 
 
-def _accumulate(variable: Variable, gradient: Any, create_graph: bool, wrap: Any) -> None:
-    """Add to `.grad`, which owns its memory: rules may hand one array to several inputs."""
+def _owned(box: list[Any]) -> np.ndarray:
+    """The array in a box, which is emptied: the array itself if nobody else has it or a view of it, else a copy.
+
+    Rules may hand one array to several inputs, and keep it; then there are more references to it than this one.
+    """
+    array = box.pop()
+    if getrefcount(array) == _ALONE and is_owner(array) and array.flags.carray:
+        return array
+    return copied(array)
+
+
+def _references(box: list[Any]) -> int:
+    """What `getrefcount` says in `_owned` of an array that is only in the box."""
+    array = box.pop()
+    return getrefcount(array)
+
+
+_ALONE = _references([np.empty(0)])
+
+
+def _accumulate(variable: Variable, box: list[Any], create_graph: bool, wrap: Any) -> None:
+    """Add the gradient in a box to `.grad`, which owns its memory."""
     old = variable._grad
     if create_graph:
-        variable._grad = gradient.clone() if old is None else old + gradient
+        variable._grad = box[0].clone() if old is None else old + box[0]
     else:
-        variable._grad = wrap(copied(gradient) if old is None else added(old._array, gradient))
+        variable._grad = wrap(_owned(box) if old is None else added(old._array, box[0]))
 
 
 class _Pending:
     """Gradients on their way back: those that wait for nodes, youngest first, and those that arrived at leaves."""
 
     def __init__(self) -> None:
-        self.leaves: dict[int, tuple[Variable, Any]] = {}
+        self.leaves: dict[int, tuple[Variable, list[Any]]] = {}  # each gradient in a box, see `_owned`
         self._heap: list[tuple[int, Node]] = []
-        self._nodes: dict[Node, list[Any]] = {}
+        self._nodes: dict[int, list[Any]] = {}
 
     def send(self, target: Node | Variable, slot: int, gradient: Any) -> None:
         """Add a gradient by one output of a node, or by a leaf, to those that came there before."""
         if isinstance(target, Node):
-            if target not in self._nodes:
-                self._nodes[target] = [None] * len(target.outputs)
+            slots = self._nodes.get(target.order)
+            if slots is None:
+                slots = self._nodes[target.order] = [None] * len(target.outputs)
                 heapq.heappush(self._heap, (-target.order, target))
-            slots = self._nodes[target]
-            slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
-        elif id(target) in self.leaves:
-            self.leaves[id(target)] = target, _add(self.leaves[id(target)][1], gradient)
         else:
-            self.leaves[id(target)] = target, gradient
+            _, slots = self.leaves.setdefault(id(target), (target, [None]))
+        slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
 
     def __iter__(self) -> Iterator[tuple[Node, list[Any]]]:
         """Nodes with the gradients by their outputs; a node comes when all that use it have come."""
         while self._heap:
             _, node = heapq.heappop(self._heap)
-            yield node, self._nodes.pop(node)
+            yield node, self._nodes.pop(node.order)
 
 
 class _Goal:
@@ -341,24 +278,36 @@ class _Goal:
         """Whether the walk has to go through a node."""
         return self._leading is None or node in self._leading
 
-    def wants(self, edge: Edge | None) -> bool:
-        """Whether the gradient by one input of a node is needed."""
-        if edge is None or edge.target is None:
-            return False
-        return self._leading is None or edge.target in self._leading or (id(edge.target), edge.slot) in self.found
+    def needs(self, node: Node) -> tuple[bool, ...]:
+        """Of which inputs of a node the gradients are needed."""
+        if self._leading is None:
+            return tuple([edge is not None and edge.target is not None for edge in node.edges])
+        return tuple(
+            edge is not None
+            and edge.target is not None
+            and (edge.target in self._leading or (id(edge.target), edge.slot) in self.found)
+            for edge in node.edges
+        )
 
-    def arrive(self, target: Node | Variable, slot: int, gradient: Any, create_graph: bool, wrap: Any) -> Any:
-        """Take a gradient that is complete: run hooks, keep it where it was asked for; what goes on from there."""
-        hooks = target.hooks.get(slot) if isinstance(target, Node) else target._hooks
+    def arrive(self, target: Node | Variable, slot: int, hooks: Hooks | None, box: list[Any], wrap: Any) -> None:
+        """Take a gradient that is complete, in a box: run hooks, and keep it if it was asked for."""
         if hooks:
-            gradient = _run_hooks(hooks, gradient, wrap)
+            box[0] = _run_hooks(hooks, box[0], wrap)
         if (id(target), slot) in self.found:
-            self.found[id(target), slot] = gradient
-        if self.keys is None:
-            watcher = target if isinstance(target, Variable) else target.watcher(slot)
-            if watcher is not None:
-                _accumulate(watcher, gradient, create_graph, wrap)
-        return gradient
+            self.found[id(target), slot] = box[0]
+
+    def pass_through(self, node: Node, dys: list[Any], create_graph: bool, wrap: Any) -> None:
+        """The same for all outputs of a node, whose gradients go on from there."""
+        if not (node.hooks or node.watchers or self.found):
+            return
+        for slot, dy in enumerate(dys):
+            if dy is not None:
+                box = [dy]
+                self.arrive(node, slot, node.hooks.get(slot) if node.hooks else None, box, wrap)
+                dys[slot] = box[0]
+                watcher = node.watcher(slot)
+                if watcher is not None and self.keys is None:
+                    _accumulate(watcher, box, create_graph, wrap)
 
 
 def walk(
@@ -378,25 +327,34 @@ def walk(
     for output, gradient in zip(outputs, gradients, strict=True):
         pending.send(target_of(output), output._slot, gradient)
 
-    # A division by zero is no warning here, as it is none in PyTorch: detect_anomaly says where it came from.
-    with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
-        for node, dys in pending:
-            for slot, dy in enumerate(dys):
-                if dy is not None:
-                    dys[slot] = goal.arrive(node, slot, dy, create_graph, wrap)
-            if not goal.lies_behind(node):
-                continue
-            if node.saved is None:
-                raise RuntimeError(
-                    f"{node.op.name}: the arrays it saved were freed by an earlier backward; "
-                    "to go back through a graph twice, pass retain_graph=True the first time"
-                )
-            needs = tuple(map(goal.wants, node.edges))
-            for edge, dx in zip(node.edges, node.op.pull(node, dys, needs, create_graph, wrap), strict=True):
-                if dx is not None and edge is not None and edge.target is not None:
-                    pending.send(edge.target, edge.slot, dx)
-            if not retain_graph:
-                node.saved = None
-        for leaf, gradient in pending.leaves.values():
-            goal.arrive(leaf, 0, gradient, create_graph, wrap)
+    mode = grad_enabled.set(create_graph)
+    try:
+        # A division by zero is no warning here, as it is none in PyTorch: detect_anomaly says where it came from.
+        with np.errstate(all="ignore"):
+            _pull_all(goal, pending, retain_graph, create_graph, wrap)
+            for leaf, box in pending.leaves.values():
+                goal.arrive(leaf, 0, leaf._hooks, box, wrap)
+                if goal.keys is None:
+                    _accumulate(leaf, box, create_graph, wrap)
+    finally:
+        grad_enabled.reset(mode)
     return [goal.found[key] for key in goal.keys or ()]
+
+
+def _pull_all(goal: _Goal, pending: _Pending, retain_graph: bool, create_graph: bool, wrap: Any) -> None:
+    """Send the gradients that are pending through all nodes on the way."""
+    for node, dys in pending:
+        goal.pass_through(node, dys, create_graph, wrap)
+        if not goal.lies_behind(node):
+            continue
+        if node.saved is None:
+            raise RuntimeError(
+                f"{node.op.name}: the arrays it saved were freed by an earlier backward; "
+                "to go back through a graph twice, pass retain_graph=True the first time"
+            )
+        gradients = node.op.pull(node, dys, goal.needs(node), create_graph, wrap)
+        for edge, dx in zip(node.edges, gradients, strict=True):
+            if dx is not None and edge is not None and edge.target is not None:
+                pending.send(edge.target, edge.slot, dx)
+        if not retain_graph:
+            node.saved = None

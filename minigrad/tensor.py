@@ -13,7 +13,10 @@ from minigrad.dtypes import check_dtype, default_float
 from minigrad.hooks import RemovableHandle
 from minigrad.memory import owner_of
 from minigrad.methods import Methods
+from minigrad.modes import is_grad_enabled
 from minigrad.tape import Node, Storage, Variable
+
+_new = object.__new__
 
 
 class Tensor(Methods):
@@ -40,8 +43,11 @@ class Tensor(Methods):
     @staticmethod
     def wrap(array: np.ndarray, node: Node | None = None, slot: int = 0, storage: Storage | None = None) -> "Tensor":
         """A tensor over an array that is nobody else's; what the tape makes outputs and gradients with."""
-        tensor = Tensor.__new__(Tensor)
-        tensor._adopt(array, node, slot, storage)
+        tensor = _new(Tensor)
+        tensor._array, tensor._node, tensor._slot = array, node, slot  # _adopt, without the call: once for every op
+        tensor._grad, tensor._hooks = None, None
+        tensor._requires_grad = node is not None
+        tensor._storage = Storage() if storage is None else storage
         return tensor
 
     def __copy__(self) -> "Tensor":
@@ -163,7 +169,7 @@ class Tensor(Methods):
 
     def numpy(self) -> np.ndarray:
         """The values as a read-only array that shares memory; raises where history would be lost."""
-        if self._requires_grad and tape.is_grad_enabled():
+        if self._requires_grad and is_grad_enabled():
             raise RuntimeError("numpy: this tensor requires grad; use .detach().numpy(), or mg.no_grad()")
         return self.data
 
@@ -171,7 +177,7 @@ class Tensor(Methods):
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
-        if self._requires_grad and tape.is_grad_enabled():
+        if self._requires_grad and is_grad_enabled():
             raise BufferError("this tensor requires grad; use .detach(), or mg.no_grad()")
         return self._array.__dlpack__(**options)
 
@@ -212,14 +218,14 @@ class Tensor(Methods):
         if not self._requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad")
         if self._node is not None:
-            self._node.watchers[self._slot] = weakref.ref(self)
+            self._node.watch(self._slot, weakref.ref(self))
 
     def register_hook(self, hook: Any) -> RemovableHandle:
         """Call `hook(gradient)` when this tensor's gradient is known; what it returns, if not None, replaces it."""
         if not self._requires_grad:
             raise RuntimeError("register_hook: this tensor does not require grad")
         if self._node is not None:
-            return RemovableHandle(self._node.hooks.setdefault(self._slot, {}), hook)
+            return RemovableHandle(self._node.hooks_of(self._slot), hook)
         if self._hooks is None:
             self._hooks = {}
         return RemovableHandle(self._hooks, hook)
@@ -229,7 +235,7 @@ class Tensor(Methods):
         return Tensor.wrap(self._array.view(), storage=self._storage)
 
     def _write(self, index: Any, value: Any) -> "Tensor":
-        if self._node is not None or (self._requires_grad and tape.is_grad_enabled()):
+        if self._node is not None or (self._requires_grad and is_grad_enabled()):
             raise RuntimeError(
                 "a tensor with history, or a leaf that requires grad outside mg.no_grad(), cannot be changed in place; "
                 "build a new one with mg.where or mg.concatenate"
@@ -281,7 +287,7 @@ def _constant(value: Any) -> Any:
     """A value to write: an array or a number, without history to lose."""
     if not isinstance(value, Variable):
         return value
-    if value._requires_grad and tape.is_grad_enabled():
+    if value._requires_grad and is_grad_enabled():
         raise RuntimeError(
             "a change in place by a tensor that requires grad would lose its history; build a new tensor with mg.where "
             "or mg.concatenate, or use .detach()"
@@ -341,7 +347,7 @@ def _nested(data: Any) -> Any:
         return np.stack(items) if items and all(isinstance(item, np.ndarray) for item in items) else items
     if not isinstance(data, Variable):
         return data
-    if data._requires_grad and tape.is_grad_enabled():
+    if data._requires_grad and is_grad_enabled():
         raise RuntimeError("tensor: a list would lose the history of the tensors in it; use mg.stack, or .detach()")
     return data._array
 

@@ -14,6 +14,7 @@ SOURCES = sorted([*ROOT.glob("minigrad/**/*.py"), *ROOT.glob("kernels/*.py")])
 LAYERS = [
     {"kernels"},
     {"hooks", "dtypes", "extras", "memory", "random", "data"},
+    {"modes"},
     {"tape"},
     {"op"},
     {"ops"},

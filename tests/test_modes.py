@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import tape
+from minigrad import modes
 
 RNG = np.random.default_rng(3)
 
@@ -251,7 +251,7 @@ def test_leaves_that_are_not_asked_for_run_no_hooks_in_grad():
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_anomaly_forward_names_op_module_and_first_index():
     x = mg.tensor([[1.0, 2.0], [0.0, 0.0]], requires_grad=True)
-    with mg.detect_anomaly(), tape.module_scope("features"), tape.module_scope("0"):
+    with mg.detect_anomaly(), modes.module_scope("features"), modes.module_scope("0"):
         h = x * 2
         message = r"forward of log in module features\.0: -inf at index \[1, 0\] of shape \(2, 2\)"
         with pytest.raises(FloatingPointError, match=message):
@@ -262,7 +262,7 @@ def test_anomaly_forward_names_op_module_and_first_index():
 def test_anomaly_backward_names_the_op_and_the_module_that_recorded_it():
     x = mg.tensor([4.0, 0.0, 0.0], requires_grad=True)
     with mg.detect_anomaly():
-        with tape.module_scope("head"):
+        with modes.module_scope("head"):
             y = (x * 1.0).sqrt()
         with pytest.raises(FloatingPointError, match=r"backward of sqrt in module head: inf at index \[1\]"):
             (y + 1).backward(np.ones(3))

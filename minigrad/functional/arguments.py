@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,13 +20,19 @@ def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
     parameters = inspect.signature(function).parameters
     kinds: dict[Any, tuple[type, ...]] = {Array: ARRAYS, Array | None: (*ARRAYS, type(None))}
     accepted = {name: kinds[p.annotation] for name, p in parameters.items() if p.annotation in kinds}
-    names = tuple(parameters)
+    in_order = [(name, accepted.get(name)) for name in parameters]
+
+    def refuse(name: str, value: Any) -> NoReturn:
+        raise TypeError(f"{function.__name__}: need {name} as a tensor or an array, got {type(value).__name__}")
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+        for value, (name, types) in zip(args, in_order, strict=False):
+            if types is not None and not isinstance(value, types):
+                refuse(name, value)
+        for name, value in kwargs.items():
             if name in accepted and not isinstance(value, accepted[name]):
-                raise TypeError(f"{function.__name__}: need {name} as a tensor or an array, got {type(value).__name__}")
+                refuse(name, value)
         return function(*args, **kwargs)
 
     return checked

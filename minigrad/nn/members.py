@@ -35,12 +35,12 @@ class Members:
         self.training = True
 
     def __getattr__(self, name: str) -> Any:
-        if name in Members.__annotations__ and "training" not in self.__dict__:
-            raise AttributeError(f"{type(self).__name__}: call super().__init__() first in __init__")
+        attributes = self.__dict__
         for registry in self._registries:
-            members = self.__dict__.get(registry, {})
-            if name in members:
-                return members[name]
+            if name in attributes.get(registry, ()):
+                return attributes[registry][name]
+        if name in Members.__annotations__ and "training" not in attributes:
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() first in __init__")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minigrad import tape
+from minigrad import modes
 from minigrad.dtypes import check_dtype
 from minigrad.hooks import RemovableHandle
 from minigrad.nn.members import Members, joined
@@ -39,7 +39,7 @@ class Module(Members):
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not tape.is_detecting_anomaly():
+        if modes.watching.get() is modes.NOBODY:
             return self._run(args, kwargs)
         with self._named_to_the_tape():
             return self._run(args, kwargs)
@@ -67,7 +67,7 @@ class Module(Members):
             )
         token = _running.set(self)
         try:
-            with tape.module_scope(*path):
+            with modes.module_scope(*path):
                 yield
         finally:
             _running.reset(token)

@@ -11,6 +11,15 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def one_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
     """The one dtype of an op's arrays."""
+    found = None
+    for array in arrays:  # the usual case, kept fast
+        if array is not None and array.dtype is not found:
+            if found is not None or not array.dtype.isnative:
+                break
+            found = array.dtype
+    else:
+        if found is not None:
+            return found
     dtypes = list(dict.fromkeys(a.dtype.newbyteorder("=") for a in arrays if a is not None))
     if len(dtypes) > 1:
         raise TypeError(f"{name}: need one dtype, got {' and '.join(map(str, dtypes))}; convert with .to(dtype)")
