@@ -1,11 +1,15 @@
 """Adam and AdamW: steps by running means of the gradient and of its square."""
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.optim.optimizer import Optimizer, Params, State
+from minigrad.kernels.optimizers import adam_step, adam_step_exact
+from minigrad.kernels.threads import Launcher
+from minigrad.optim.launch import NOTHING, State, hides_denormals, kept, launch
+from minigrad.optim.optimizer import Optimizer, Params
 
 
 class Adam(Optimizer):
@@ -31,12 +35,7 @@ class Adam(Optimizer):
         super().__init__(params, settings | {"amsgrad": amsgrad, "maximize": maximize})
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        lr, weight_decay = float(group["lr"]), float(group["weight_decay"])
-        if weight_decay and self.decoupled:
-            p *= 1 - lr * weight_decay
-        elif weight_decay:
-            g = g + weight_decay * p
-        adam(p, g, state, lr, group["betas"], float(group["eps"]), group["amsgrad"])
+        adam(p, g, state, group, self.decoupled)
 
 
 class AdamW(Adam):
@@ -61,33 +60,29 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
 
-def adam(
-    p: np.ndarray, g: np.ndarray, state: State, lr: float, betas: tuple[float, float], eps: float, amsgrad: bool
-) -> None:
+def adam(p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any], decoupled: bool) -> None:
     """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
 
     `amsgrad` puts the largest v so far in place of v.
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Reddi, Kale and Kumar, "On the
     convergence of Adam and beyond", 2018.
     """
-    b1, b2 = map(float, betas)
-    if not state:
-        state |= {"step": 0, "exp_avg": np.zeros_like(p), "exp_avg_sq": np.zeros_like(p)}
-    state["step"] += 1
-    m, v, work = state["exp_avg"], state["exp_avg_sq"], np.empty_like(p)
-    np.subtract(g, m, out=work)
-    work *= 1 - b1
-    m += work
-    np.multiply(g, g, out=work)
-    work *= 1 - b2
-    v *= b2
-    v += work
-    if amsgrad:
-        largest = state.setdefault("max_exp_avg_sq", np.zeros_like(p))
-        v = np.maximum(largest, v, out=largest)
-    root = math.sqrt(1 - b2 ** state["step"])  # multiplied through, which saves a pass over the arrays
-    np.sqrt(v, out=work)
-    work += eps * root
-    np.divide(m, work, out=work)
-    work *= lr * root / (1 - b1 ** state["step"])
-    p -= work
+    t = state["step"] = state.get("step", 0) + 1
+    states = [kept(state, "exp_avg", p), kept(state, "exp_avg_sq", p)]
+    states.append(kept(state, "max_exp_avg_sq", p) if group["amsgrad"] else NOTHING[p.dtype])
+    b1, b2 = group["betas"]
+    numbers = float(group["lr"]), float(b1), float(b2), float(group["eps"]), float(group["weight_decay"])
+    step, settings = adam_settings(*numbers, t, decoupled, p.dtype)
+    launch(step, p, g, states, settings)
+
+
+@functools.lru_cache(maxsize=16)  # the parameters of a group mostly share them
+def adam_settings(
+    lr: float, b1: float, b2: float, eps: float, weight_decay: float, t: int, decoupled: bool, dtype: np.dtype[Any]
+) -> tuple[Launcher, np.ndarray]:
+    """The kernel and its numbers: both corrections of bias are multiplied into the rate and eps."""
+    decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+    root = math.sqrt(1 - b2**t)
+    rate = lr * root / (1 - b1**t)
+    step = adam_step if hides_denormals(eps * root, 1 - b2, dtype) else adam_step_exact
+    return step, np.array([decay, shrink, 1 - b1, b2, 1 - b2, eps * root, rate], dtype)

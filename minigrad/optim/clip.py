@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minigrad.kernels.optimizers import CHUNK, power_sum
+from minigrad.kernels.threads import parts
 from minigrad.tensor import Tensor, tensor
 
 
@@ -28,11 +30,7 @@ def clip_grad_norm_(
     if not order > 0:
         raise ValueError(f"clip_grad_norm_: need norm_type > 0, got {norm_type}")
     gradients = _gradients(parameters)
-    sizes = (np.abs(g._array, dtype=np.float64) for g in gradients)  # squares of float32 would overflow from 1e19 on
-    if order == math.inf:
-        norm = float(np.max([np.max(size, initial=0.0) for size in sizes], initial=0.0))
-    else:
-        norm = float(sum(np.sum(size**order) for size in sizes)) ** (1 / order)
+    norm = _norm([g._array for g in gradients], order)
     if error_if_nonfinite and not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     factor = max_norm / (norm + 1e-6)
@@ -42,6 +40,20 @@ def clip_grad_norm_(
                 g._array *= factor
                 g._storage.version += 1
     return tensor(norm, dtype=gradients[0].dtype if gradients else None)
+
+
+def _norm(arrays: list[np.ndarray], order: float) -> float:
+    """By sums over chunks of each array, which no number of threads changes; in float64."""
+    counts = [-(-a.size // CHUNK) for a in arrays]
+    partial, end = np.empty(sum(counts)), 0
+    for a, chunks in zip(arrays, counts, strict=True):
+        end += chunks
+        row = a.ravel() if a.flags.carray else np.array(a, order="C").ravel()
+        power_sum(parts(chunks, a.nbytes // 16), chunks, row, order, partial[end - chunks : end])
+    if order == math.inf:
+        return float(np.max(partial, initial=0.0))
+    with np.errstate(over="ignore"):
+        return float(np.sum(partial)) ** (1 / order)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minigrad.modes import enable_grad
+from minigrad.optim.launch import State
 from minigrad.tensor import Tensor
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
-State: TypeAlias = dict[str, Any]
 
 
 class Optimizer:
@@ -82,12 +82,19 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p._grad is not None:
+                    self._check_memory(p._array)
                     gradient = p._grad._array
                     self.update(
                         p._array, -gradient if group["maximize"] else gradient, self.state.setdefault(p, {}), group
                     )
                     p._storage.version += 1
         return loss
+
+    def _check_memory(self, p: np.ndarray) -> None:
+        if not p.flags.writeable:
+            raise ValueError(f"{self._name}: output array is read-only: that of a parameter of shape {p.shape}")
+        if p.dtype.kind != "f":
+            raise TypeError(f"{self._name}: need parameters of float32 or float64, got {p.dtype}")
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
         """Change the array `p` in place, by its gradient `g`, which stays as it is."""
@@ -135,7 +142,7 @@ class Optimizer:
             elif array.shape != p.shape:
                 raise ValueError(f"{self._name}.load_state_dict: need {name} of shape {p.shape}, got {array.shape}")
             else:
-                state[name] = np.array(array, p.dtype)
+                state[name] = np.array(array, p.dtype, order="C")
         return state
 
     def __repr__(self) -> str:

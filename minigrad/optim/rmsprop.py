@@ -1,10 +1,14 @@
 """RMSprop: steps divided by a running root mean square of the gradient."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from minigrad.optim.optimizer import Optimizer, Params, State
+from minigrad.kernels.optimizers import rmsprop_step, rmsprop_step_exact
+from minigrad.kernels.threads import Launcher
+from minigrad.optim.launch import NOTHING, State, hides_denormals, kept, launch
+from minigrad.optim.optimizer import Optimizer, Params
 
 
 class RMSprop(Optimizer):
@@ -29,47 +33,32 @@ class RMSprop(Optimizer):
         super().__init__(params, settings | {"centered": centered, "maximize": maximize})
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        names = ("lr", "alpha", "eps", "weight_decay", "momentum")
-        lr, alpha, eps, weight_decay, momentum = (float(group[name]) for name in names)
-        rmsprop(p, g, state, lr, alpha, eps, weight_decay, momentum, group["centered"])
+        rmsprop(p, g, state, group)
 
 
-def rmsprop(
-    p: np.ndarray,
-    g: np.ndarray,
-    state: State,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
-    centered: bool,
-) -> None:
+def rmsprop(p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
     """d = g + weight_decay p; s <- alpha s + (1 - alpha) d^2; v <- momentum v + d / (sqrt(s) + eps); p <- p - lr v.
 
     `centered` subtracts from s the square of the running mean m <- alpha m + (1 - alpha) d.
     Source: Hinton, "Neural networks for machine learning", lecture 6, 2012; centred: Graves, "Generating sequences with
     recurrent neural networks", 2013.
     """
-    d = g + weight_decay * p if weight_decay else g
-    if not state:
-        state |= {"step": 0, "square_avg": np.zeros_like(p)}
-    state["step"] += 1
-    s = state["square_avg"]
-    s *= alpha
-    s += (1 - alpha) * d * d
-    root = np.array(s)
-    if centered:
-        m = state.setdefault("grad_avg", np.zeros_like(p))
-        m += (1 - alpha) * (d - m)
-        root -= m * m
-        np.maximum(root, 0, out=root)  # rounding takes it below where the gradient hardly changes
-    np.sqrt(root, out=root)
-    root += eps
-    v = np.divide(d, root, out=root)
-    if momentum:
-        buffer = state.setdefault("momentum_buffer", np.zeros_like(p))
-        buffer *= momentum
-        buffer += v
-        v = buffer
-    p -= lr * v
+    names = ("lr", "alpha", "eps", "weight_decay", "momentum")
+    numbers = [float(group[name]) for name in names]
+    state["step"] = state.get("step", 0) + 1
+    states = [
+        kept(state, "square_avg", p),
+        kept(state, "grad_avg", p) if group["centered"] else NOTHING[p.dtype],
+        kept(state, "momentum_buffer", p) if group["momentum"] else NOTHING[p.dtype],
+    ]
+    step, settings = rmsprop_settings(*numbers, p.dtype)
+    launch(step, p, g, states, settings)
+
+
+@functools.lru_cache(maxsize=16)  # the parameters of a group mostly share them
+def rmsprop_settings(
+    lr: float, alpha: float, eps: float, weight_decay: float, momentum: float, dtype: np.dtype[Any]
+) -> tuple[Launcher, np.ndarray]:
+    """The kernel and its numbers."""
+    step = rmsprop_step if hides_denormals(eps, 1 - alpha, dtype) else rmsprop_step_exact
+    return step, np.array([weight_decay, alpha, 1 - alpha, eps, momentum, lr], dtype)

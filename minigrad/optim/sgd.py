@@ -1,10 +1,13 @@
 """Stochastic gradient descent, with momentum."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from minigrad.optim.optimizer import Optimizer, Params, State
+from minigrad.kernels.optimizers import sgd_step
+from minigrad.optim.launch import NOTHING, State, kept, launch
+from minigrad.optim.optimizer import Optimizer, Params
 
 
 class SGD(Optimizer):
@@ -33,34 +36,34 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs momentum > 0 and no dampening")
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        names = ("lr", "momentum", "dampening", "weight_decay")
-        lr, momentum, dampening, weight_decay = (float(group[name]) for name in names)
-        sgd(p, g, state, lr, momentum, dampening, weight_decay, group["nesterov"])
+        sgd(p, g, state, group)
 
 
-def sgd(
-    p: np.ndarray,
-    g: np.ndarray,
-    state: State,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-) -> None:
+def sgd(p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
     """d = g + weight_decay p; v <- momentum v + (1 - dampening) d, at first d; p <- p - lr v.
 
     `nesterov` puts d + momentum v in place of v.
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever and others,
     "On the importance of initialization and momentum in deep learning", 2013.
     """
-    d = g + weight_decay * p if weight_decay else g
-    if momentum:
-        v = state.get("momentum_buffer")
-        if v is None:
-            v = state["momentum_buffer"] = np.array(d)
-        else:
-            v *= momentum
-            v += (1 - dampening) * d
-        d = d + momentum * v if nesterov else v
-    p -= lr * d
+    names = ("lr", "momentum", "dampening", "weight_decay")
+    lr, momentum, dampening, weight_decay = [float(group[name]) for name in names]
+    is_first = "momentum_buffer" not in state
+    velocity = kept(state, "momentum_buffer", p) if momentum else NOTHING[p.dtype]
+    settings = sgd_settings(lr, momentum, dampening, weight_decay, bool(group["nesterov"]), is_first, p.dtype)
+    launch(sgd_step, p, g, [velocity], settings)
+
+
+@functools.lru_cache(maxsize=16)  # the parameters of a group mostly share them
+def sgd_settings(
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    is_first: bool,
+    dtype: np.dtype[Any],
+) -> np.ndarray:
+    """The numbers of `sgd_step`: at first v is 0 and becomes d undamped."""
+    gain, ahead = 1.0 if is_first else 1 - dampening, momentum if nesterov else 0.0
+    return np.array([weight_decay, momentum, gain, ahead, lr], dtype)
