@@ -193,3 +193,24 @@ def test_settings_that_a_schedule_writes_count_at_once():
         ours.step()
         plain.step()
         np.testing.assert_allclose(p.data - before, (q.data - other) * (float(lr) / 0.1), rtol=1e-9, atol=1e-12)
+
+
+def test_zero_grad_writes_zeros_in_place_but_not_into_a_gradient_with_history():
+    p = nn.Parameter(np.ones(3))
+    optimizer = optim.SGD([p])
+    p.grad = mg.tensor(np.arange(3.0))
+    gradient, memory, version = p.grad, p.grad._array, p.grad._storage.version
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad is gradient
+    assert p.grad._array is memory
+    assert not memory.any()
+    assert gradient._storage.version > version
+    (p * p * p).backward(np.ones(3), create_graph=True)
+    optimizer.zero_grad(set_to_none=False)
+    (p * p * p).backward(np.ones(3), create_graph=True)
+    recorded = p.grad
+    assert recorded.requires_grad
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0, 0]
+    assert not p.grad.requires_grad
+    assert recorded.tolist() == [3, 3, 3]

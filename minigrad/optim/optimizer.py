@@ -70,8 +70,14 @@ class Optimizer:
         """Take the parameters' gradients away, or replace them by zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else Tensor.wrap(np.zeros_like(p.data))
+                gradient = p._grad
+                if set_to_none or gradient is None:
+                    p._grad = None
+                elif gradient._node is None and gradient._array.flags.writeable:
+                    gradient._array.fill(0)
+                    gradient._storage.version += 1
+                else:  # others need its values
+                    p._grad = Tensor.wrap(np.zeros(p.shape, p.dtype))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; with `closure`, which computes the loss anew, return the loss."""
