@@ -4,6 +4,7 @@ The tree is a matter of the batch alone, so a sum has the same bits at any numbe
 """
 
 from .jit import kernel
+from .simd import lane_sum, lanes, load, splat
 from .threads import Launcher
 
 CHUNK = 8
@@ -25,24 +26,39 @@ tree_sum = Launcher(tree_range)
 """partial[0] becomes the sum of partial (chunks, n) over its chunks; the other rows are used up."""
 
 
-@kernel(reassociate=True)  # a sum along a row is vectorised only if its terms may be added in another order
-def _row_sum(row):
-    total = row.dtype.type(0)
-    for i in range(row.size):
-        total += row[i]
+@kernel
+def run_sum(x, start, stop):
+    """The sum of x[start:stop]: by four vectors side by side, whose lanes are added at the end."""
+    count, zero = lanes(x), splat(x, x.dtype.type(0))
+    a, b, c, d, i = zero, zero, zero, zero, start
+    while i + 4 * count <= stop:
+        a, b = a + load(x, i), b + load(x, i + count)
+        c, d = c + load(x, i + 2 * count), d + load(x, i + 3 * count)
+        i += 4 * count
+    while i + count <= stop:
+        a, i = a + load(x, i), i + count
+    total = lane_sum((a + b) + (c + d))
+    while i < stop:
+        total, i = total + x[i], i + 1
     return total
 
 
 @kernel
-def channel_sum_range(start, stop, part, x, partial):
-    samples, channels, _ = x.shape
+def channel_sum_range(start, stop, part, x, samples, area, partial):
+    channels = partial.shape[1]
     for chunk in range(start, stop):
         sums = partial[chunk]
         sums[:] = 0
         for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
-            for c in range(channels):
-                sums[c] += _row_sum(x[n, c])
+            if area == 1:
+                row = x[n * channels : (n + 1) * channels]
+                for c in range(channels):
+                    sums[c] += row[c]
+            else:
+                for c in range(channels):
+                    at = (n * channels + c) * area
+                    sums[c] += run_sum(x, at, at + area)
 
 
 channel_sum = Launcher(channel_sum_range)
-"""partial[chunk, c] = sum of x (N, C, P) over the chunk's samples and over P."""
+"""partial[chunk, c] = sum of x (N * C * P) over the chunk's samples and over P, the area."""

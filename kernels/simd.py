@@ -140,6 +140,38 @@ def store(typing, value, array, index):
 
 
 @intrinsic
+def load_even(typing, array, index):
+    """array[index : index + 2 * lanes - 1 : 2]; nothing behind the last of them is read."""
+    vector = vector_of(array)
+    count = vector.lanes
+
+    def codegen(context, builder, signature, args):
+        first = place(builder, data_of(context, builder, array, args[0]), args[1])
+        low = load_at(context, builder, vector, first)
+        high = load_at(context, builder, vector, place(builder, first, I64(count - 1)))  # one early: odd lanes of it
+        half = count // 2
+        picks = [2 * i for i in range(half)] + [count + 2 * i + 1 for i in range(half)]
+        return builder.shuffle_vector(low, high, lane_mask(picks))
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def store_pairs(typing, a, b, array, index):
+    """array[index : index + 2 * lanes] = a[0], b[0], a[1], b[1], ..."""
+    count = a.lanes
+
+    def codegen(context, builder, signature, args):
+        first = place(builder, data_of(context, builder, array, args[2]), args[3])
+        for half in (0, 1):
+            picks = [half * count // 2 + i // 2 + i % 2 * count for i in range(count)]
+            pairs = builder.shuffle_vector(args[0], args[1], lane_mask(picks))
+            store_at(context, builder, a, pairs, place(builder, first, I64(half * count)))
+        return context.get_dummy_value()
+
+    return types.void(a, b, array, types.intp), codegen
+
+@intrinsic
 def splat(typing, array, scalar):
     """A vector of the array's dtype with one value in every lane."""
     vector = vector_of(array)

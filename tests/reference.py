@@ -135,16 +135,26 @@ def max_pick(x, winners):
 
 def avg_pool(x, *, spans):
     """Means of x over [start, stop) of every axis, divided by the product of the counts."""
-    y = np.zeros((*x.shape[:2], *(len(s[1]) for s in spans)), x.dtype)
+    y = np.zeros((*x.shape[:2], *(len(s.starts) for s in spans)), x.dtype)
     for index in np.ndindex(*y.shape):
-        region = tuple(slice(s[1][o], s[2][o]) for o, s in zip(index[2:], spans, strict=True))
-        y[index] = x[(*index[:2], *region)].sum() / math.prod(s[3][o] for o, s in zip(index[2:], spans, strict=True))
+        region = tuple(slice(s.starts[o], s.stops[o]) for o, s in zip(index[2:], spans, strict=True))
+        y[index] = x[(*index[:2], *region)].sum() / math.prod(s.counts[o] for o, s in zip(index[2:], spans, strict=True))
     return y
 
 
 def avg_pool_transpose(dy, *, spans):
-    dx = np.zeros((*dy.shape[:2], *(s[0] for s in spans)), dy.dtype)
+    dx = np.zeros((*dy.shape[:2], *(s.size for s in spans)), dy.dtype)
     for index in np.ndindex(*dy.shape):
-        region = tuple(slice(s[1][o], s[2][o]) for o, s in zip(index[2:], spans, strict=True))
-        dx[(*index[:2], *region)] += dy[index] / math.prod(s[3][o] for o, s in zip(index[2:], spans, strict=True))
+        region = tuple(slice(s.starts[o], s.stops[o]) for o, s in zip(index[2:], spans, strict=True))
+        dx[(*index[:2], *region)] += dy[index] / math.prod(s.counts[o] for o, s in zip(index[2:], spans, strict=True))
     return dx
+
+
+def max_pool_places(x, *, axes):
+    """(y, places): as max_pool, with each winner's place in its window."""
+    y, winners = max_pool(x, axes=axes)
+    places, sizes, windows_of = np.empty(y.shape, int), tuple(a[0] for a in axes), tuple(a[1] for a in axes)
+    for index in np.ndindex(*y.shape):
+        found = {int(np.ravel_multi_index(cell, sizes)): f for f, cell in cells(axes, index[2:])}
+        places[index] = np.ravel_multi_index(found[winners[index]], windows_of)
+    return y, places

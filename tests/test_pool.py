@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.ops.geometry import window_axes
+from minigrad.ops.pool import Span
 
 RNG = np.random.default_rng(3)
 MAX, AVG, UNPOOL = ({1: getattr(F, f"{n}1d"), 2: getattr(F, f"{n}2d")} for n in ("max_pool", "avg_pool", "max_unpool"))
@@ -121,6 +122,25 @@ def test_an_overhanging_average_counts_its_padding_but_not_what_lies_behind():
     np.testing.assert_allclose(F.avg_pool1d(x[..., :4], 3, 2, 0, ceil_mode=True), [[[1, 1]]])
     # The last window starts in the padding before nothing: it is dropped.
     assert F.avg_pool1d(x[..., :4], 2, 3, 1, ceil_mode=True).shape == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("starts", "stops", "words"),
+    [
+        ([-1, 2], [2, 4], "within"),
+        ([0, 2], [2, 5], "within"),
+        ([3], [2], "within"),
+        ([2, 0], [4, 4], "in order"),
+        ([0, 1], [4, 3], "in order"),
+        ([0], [2, 3], "one length"),
+        ([], [], "at least 1"),
+        ([0.0], [1.0], "int64"),
+    ],
+)
+def test_windows_that_kernels_could_not_follow_are_refused(starts, stops, words):
+    arrays = [np.array(a, float if a and isinstance(a[0], float) else np.int64) for a in (starts, stops, starts)]
+    with pytest.raises(ValueError, match=f"^span: need .*{words}"):
+        Span(4, *arrays)
 
 
 @settings(max_examples=30)

@@ -56,8 +56,15 @@ def _max_pool(
 ) -> Any:
     name = f"max_pool{rank}d"
     axes = _pool_axes(name, input, rank, kernel_size, stride, padding, dilation, ceil_mode)
-    y, winners = ops.MAX_POOL[rank](input, axes=axes)
-    return (y, winners) if return_indices else y
+    y, places = ops.MAX_POOL[rank](input, axes=axes)
+    if not return_indices:
+        return y
+    indices = ops.winner_indices(_array_of(places), axes)
+    return y, type(y).wrap(indices) if isinstance(y, Variable) else indices
+
+
+def _array_of(value: Array) -> np.ndarray:
+    return np.asarray(value._array if isinstance(value, Variable) else value)
 
 
 @takes_arrays
@@ -106,7 +113,7 @@ def _max_unpool(
 ) -> Any:
     name = f"max_unpool{rank}d"
     _check_input(name, input, rank)
-    places = np.asarray(indices._array if isinstance(indices, Variable) else indices)
+    places = _array_of(indices)
     if places.shape != tuple(input.shape):
         raise ValueError(f"{name}: need indices of input's shape {tuple(input.shape)}, got {places.shape}")
     sizes = _unpooled_sizes(name, input.shape[2:], kernel_size, stride, padding, output_size)

@@ -108,6 +108,7 @@ from minigrad.ops.pool import (
     max_pool2d as max_pool2d,
     max_unpool1d as max_unpool1d,
     max_unpool2d as max_unpool2d,
+    winner_indices as winner_indices,
 )
 from minigrad.ops.reduce import (
     argmax as argmax,

@@ -5,39 +5,54 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import special
-from minigrad.kernels.threads import parts
-from minigrad.op import Array, op
+from minigrad.kernels import activation as kernels, special
+from minigrad.kernels.threads import Launcher, parts
+from minigrad.op import Array, normalised, op
 from minigrad.ops.dims import normal_dim
-from minigrad.ops.elementwise import _float, clip, exp, where
+from minigrad.ops.elementwise import _float, _is_float, clip, exp, greater, less_equal, logical_not, where
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.trigonometry import tanh
+from minigrad.tape import Variable
+
+
+def _launch(kernel: Launcher, *arrays: np.ndarray, settings: tuple[Any, ...] = ()) -> np.ndarray:
+    """What a kernel makes of arrays of one shape and dtype, value by value."""
+    first = arrays[0]
+    y = allocate(first.shape, first.dtype)
+    size = first.size
+    kernel(parts(size, size // 4), size, *[a.reshape(-1) for a in arrays], *settings, y.reshape(-1))
+    return y
 
 
 @op(broadcasts=True)
 def relu(x: Array) -> Any:
     """max(x, 0); its derivative at 0 is 0"""
-    y = np.maximum(x, 0)
-    return y, (np.logical_not(y <= 0),)  # not (y > 0): a NaN passes its gradient on, as in PyTorch
+    y = _launch(kernels.relu_forward, x) if _is_float(x) else np.maximum(x, 0)
+    return y, (y,)
 
 
 @relu.vjp
-def relu_vjp(dy: Array, active: Array) -> Any:
-    return where(active, dy, 0.0)
+def relu_vjp(dy: Array, y: Array) -> Any:
+    """dy where not y <= 0: a NaN passes its gradient on, as in PyTorch."""
+    if isinstance(dy, Variable):
+        return where(logical_not(less_equal(y, 0.0)), dy, 0.0)
+    return _launch(kernels.relu_backward, normalised("relu", dy), y)
 
 
 @op(broadcasts=True)
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Any:
     """x where positive, else negative_slope x"""
-    x = _float(x)
-    positive = x > 0
-    return np.where(positive, x, x * negative_slope), (positive, negative_slope)
+    x = np.asarray(_float(x))
+    return _launch(kernels.leaky_forward, x, settings=(x.dtype.type(negative_slope),)), (x, negative_slope)
 
 
 @leaky_relu.vjp
-def leaky_relu_vjp(dy: Array, positive: Array, negative_slope: float) -> Any:
-    return where(positive, dy, dy * negative_slope)
+def leaky_relu_vjp(dy: Array, x: Array, negative_slope: float) -> Any:
+    if isinstance(dy, Variable):
+        return where(greater(x, 0.0), dy, dy * negative_slope)
+    slope = dy.dtype.type(negative_slope)
+    return _launch(kernels.leaky_backward, normalised("leaky_relu", dy), x, settings=(slope,))
 
 
 @op(broadcasts=True)

@@ -48,10 +48,12 @@ def channel_sum(x: Array) -> Any:
         raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
     if not x.size:
         return np.zeros(x.shape[1], x.dtype), (x.shape,)
-    planes = x.reshape(*x.shape[:2], -1)
+    flat, sample = x.reshape(-1), x.size // len(x)
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        channel_sum_kernel(parts(len(partial), planes[some].size // 4), len(partial), planes[some], partial)
+        samples, values = some.stop - some.start, flat[some.start * sample : some.stop * sample]
+        threads = parts(len(partial), values.size // 4)
+        channel_sum_kernel(threads, len(partial), values, samples, sample // x.shape[1], partial)
 
     return sum_over_batch(len(x), x.shape[1:2], x.dtype, chunk_sums), (x.shape,)
 

@@ -5,43 +5,73 @@ Max pooling and unpooling by the same winners are each other's derivatives; so a
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import pool as kernels
+from minigrad.kernels import average, pool as kernels
+from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
-from minigrad.op import Array, Op, op
+from minigrad.op import Array, Op, constant, normalised, op
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL, Axes
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
+from minigrad.tape import Variable
 
 
-class Span(NamedTuple):
-    """Averaging windows along one axis: each covers [start, stop) of the input's cells and counts for `count`."""
+class Span:
+    """Averaging windows along one axis: each covers [start, stop) of the input's cells and counts for `count`.
 
-    size: int
-    starts: np.ndarray  # int64, like the others
-    stops: np.ndarray
-    counts: np.ndarray
+    Neither the starts nor the stops fall from one window to the next. Checked here, once: kernels follow them into
+    memory.
+    """
+
+    __slots__ = ("counts", "regular", "size", "starts", "stops")
+
+    def __init__(self, size: int, starts: np.ndarray, stops: np.ndarray, counts: np.ndarray):
+        arrays = starts, stops, counts
+        if any(t.ndim != 1 or t.dtype != np.int64 or len(t) != len(starts) or not len(t) for t in arrays):
+            raise ValueError("span: need starts, stops and counts as int64 arrays of one length, at least 1")
+        if not (starts.min() >= 0 and stops.max() <= size and (starts <= stops).all()):
+            raise ValueError(f"span: need windows within [0, {size})")
+        if (np.diff(starts) < 0).any() or (np.diff(stops) < 0).any():
+            raise ValueError("span: need windows in order")
+        self.size = size
+        self.starts, self.stops, self.counts = (t.copy() for t in arrays)
+        self.regular = _regular(starts, stops)
+
+
+def _regular(starts: np.ndarray, stops: np.ndarray) -> tuple[int, int, int, int]:
+    """(first, last, step, width): the windows [first, last) are `step` apart and as wide as the widest."""
+    width = int((stops - starts).max())
+    widest = np.flatnonzero(stops - starts == width)
+    first, last = int(widest[0]), int(widest[-1]) + 1
+    steps = np.unique(np.diff(starts[first:last]))
+    if len(widest) != last - first or len(steps) > 1:
+        return 0, 0, 0, 0
+    return first, last, int(steps[0]) if len(steps) else 1, width
 
 
 Spans = tuple[Span, ...]
 _ROW = Span(1, np.array([0]), np.array([1]), np.array([1]))
 
 
+@functools.lru_cache(maxsize=1024)
 def _tables(spans: Spans, dtype: Any) -> tuple[np.ndarray, ...]:
     """The spans of height and width as the kernels take them."""
     height, width = spans if len(spans) == 2 else (_ROW, *spans)
-    rows, columns = height.counts.astype(dtype), width.counts.astype(dtype)
-    return height.starts, height.stops, rows, width.starts, width.stops, columns
+    if all(len(s.starts) == 1 and s.starts[0] == 0 and s.stops[0] == s.size for s in (height, width)):
+        height, width = _ROW, _one_row(height, width)
+    rows, columns = height.counts.astype(dtype), np.pad(width.counts.astype(dtype), (0, VECTOR_BYTES), constant_values=1)
+    shape = np.array([height.size, width.size, *width.regular])
+    return shape, height.starts, height.stops, rows, width.starts, width.stops, columns
 
 
-def _planes(x: np.ndarray) -> np.ndarray:
-    """(N, C, ...) as one plane per channel of each image."""
-    height, width = x.shape[-2:] if x.ndim == 4 else (1, x.shape[-1])
-    return x.reshape(x.shape[0] * x.shape[1], height, width)
+def _one_row(height: Span, width: Span) -> Span:
+    """One window over all of a plane, as one over a single long row."""
+    size = height.size * width.size
+    return Span(size, np.array([0]), np.array([size]), height.counts * width.counts)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -78,15 +108,27 @@ def _check_seen(name: str, axes: Axes) -> None:
             )
 
 
-def _check_spans(name: str, spans: Spans, rank: int) -> None:
-    """Kernels follow these into memory."""
+def _check_rank(name: str, spans: Spans, rank: int) -> None:
     if len(spans) != rank:
         raise ValueError(f"{name}: need {rank} spans, got {len(spans)}")
-    for size, starts, stops, counts in spans:
-        if any(t.ndim != 1 or t.dtype != np.int64 or len(t) != len(starts) for t in (starts, stops, counts)):
-            raise ValueError(f"{name}: need starts, stops and counts as int64 arrays of one length")
-        if len(starts) and not (starts.min() >= 0 and stops.max() <= size and (starts <= stops).all()):
-            raise ValueError(f"{name}: need windows within [0, {size})")
+
+
+@functools.lru_cache(maxsize=1024)
+def _origins(axes: Axes) -> np.ndarray:
+    """Where in its plane each window's first cell lies, or would lie if it is in the padding: (OH, OW) or (OL)."""
+    steps, origin = (1,) if len(axes) == 1 else (axes[1].size, 1), np.zeros(1, np.int64)
+    for axis, step in zip(axes, steps, strict=True):
+        origin = np.add.outer(origin, (np.arange(axis.out) * axis.stride - axis.before) * step)
+    return origin[0]
+
+
+def winner_indices(places: np.ndarray, axes: Axes) -> np.ndarray:
+    """Where in its plane each winner stands, from its place in its window."""
+    steps = (axes[0].dilation,) if len(axes) == 1 else (axes[0].dilation * axes[1].size, axes[1].dilation)
+    offsets = np.zeros(1, np.int64)
+    for axis, step in zip(axes, steps, strict=True):
+        offsets = np.add.outer(offsets, np.arange(axis.window) * step)
+    return _origins(axes) + offsets.reshape(-1)[places]
 
 
 def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
@@ -94,20 +136,35 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
 
     @op(name=pool_name)
     def pool(x: Array, *, axes: Axes) -> Any:
-        """(y, winners): the largest value of each window, and where it stood; the first one wins a tie, NaN wins all"""
+        """(y, places): the largest value of each window, and where in the window it stood
+
+        The first one wins a tie, a NaN wins over numbers. Places are bytes if windows have at most 256 cells.
+        """
         _check(pool_name, x, tuple(a.size for a in axes))
         _check_seen(pool_name, axes)
-        planes, outs = _planes(x), tuple(a.out for a in axes)
-        y = allocate((planes.shape[0], *(1,) * (2 - rank), *outs), x.dtype)
-        winners = allocate(y.shape, np.int64)
-        work = y.size * math.prod(a.window for a in axes)
-        kernels.max_pool_forward(parts(planes.shape[0], work), planes.shape[0], planes, plane(axes), y, winners)
-        y, winners = y.reshape(*x.shape[:2], *outs), winners.reshape(*x.shape[:2], *outs)
-        return (y, winners), (winners, x.shape[2:])
+        planes, cells = x.shape[0] * x.shape[1], math.prod(a.window for a in axes)
+        y = allocate((*x.shape[:2], *(a.out for a in axes)), x.dtype)
+        places = allocate(y.shape, np.uint8 if cells <= kernels.MOST_PLACES else np.int32)
+        threads = parts(planes, x.size // 2 + y.size * cells // 4)
+        kernels.max_pool_forward(
+            threads, planes, x.reshape(-1), plane(axes), y.reshape(-1), places.reshape(-1)
+        )
+        return (y, places), (constant(places), axes)
 
     @pool.vjp
-    def pool_vjp(dys: tuple[Array, ...], winners: Array, sizes: tuple[int, ...]) -> Any:
-        return unpool(dys[0], winners, sizes=sizes)
+    def pool_vjp(dys: tuple[Array, ...], places: Array, axes: Axes) -> Any:
+        """Arrays go where their places say; tensors by an op that can be differentiated."""
+        dy, sizes = dys[0], tuple(a.size for a in axes)
+        if isinstance(dy, Variable):
+            return unpool(dy, winner_indices(places, axes), sizes=sizes)
+        dy = normalised(pool_name, dy)
+        dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
+        planes = dy.shape[0] * dy.shape[1]
+        threads = parts(planes, dx.size // 2)
+        kernels.max_pool_backward(
+            threads, planes, dy.reshape(-1), plane(axes), places.reshape(-1), dx.reshape(-1)
+        )
+        return dx
 
     @op(name=unpool_name)
     def unpool(dy: Array, winners: Array, *, sizes: tuple[int, ...]) -> Any:
@@ -120,7 +177,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         check_winners(unpool_name, winners, sizes)
         dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
         flat = _flat(dx)
-        kernels.max_pool_backward(parts(len(flat), dx.size), len(flat), _flat(dy), _flat(winners), flat)
+        kernels.unpool_winners(parts(len(flat), dx.size), len(flat), _flat(dy), _flat(winners), flat)
         return dx, (winners,)
 
     @unpool.vjp
@@ -152,12 +209,12 @@ def _average_family(rank: int) -> tuple[Op[Any], Op[Any]]:
     @op(name=pool_name)
     def pool(x: Array, *, spans: Spans) -> Any:
         """The sum of each window's cells, divided by its count"""
-        _check_spans(pool_name, spans, rank)
+        _check_rank(pool_name, spans, rank)
         _check(pool_name, x, tuple(s.size for s in spans))
-        planes, tables = _planes(x), _tables(spans, x.dtype)
-        y = allocate((len(planes), tables[0].size, tables[3].size), x.dtype)
-        kernels.average_pool_forward(parts(len(planes), x.size), len(planes), planes, *tables, y)
-        return y.reshape(*x.shape[:2], *(len(s.starts) for s in spans)), (spans,)
+        y = allocate((*x.shape[:2], *(len(s.starts) for s in spans)), x.dtype)
+        planes, threads = x.shape[0] * x.shape[1], parts(x.shape[0] * x.shape[1], x.size // 2)
+        average.average_pool_forward(threads, planes, x.reshape(-1), *_tables(spans, x.dtype), y.reshape(-1))
+        return y, (spans,)
 
     @pool.vjp
     def pool_vjp(dy: Array, spans: Spans) -> Any:
@@ -166,12 +223,11 @@ def _average_family(rank: int) -> tuple[Op[Any], Op[Any]]:
     @op(name=transpose_name)
     def transpose(dy: Array, *, spans: Spans) -> Any:
         """Each dy shared out evenly over its window: the transpose of average pooling"""
-        _check_spans(transpose_name, spans, rank)
+        _check_rank(transpose_name, spans, rank)
         _check(transpose_name, dy, tuple(len(s.starts) for s in spans))
         dx = allocate((*dy.shape[:2], *(s.size for s in spans)), dy.dtype)
-        planes = _planes(dx)
-        tables = _tables(spans, dy.dtype)
-        kernels.average_pool_backward(parts(len(planes), dx.size), len(planes), _planes(dy), *tables, planes)
+        planes, threads = dy.shape[0] * dy.shape[1], parts(dy.shape[0] * dy.shape[1], dx.size // 2)
+        average.average_pool_backward(threads, planes, dy.reshape(-1), *_tables(spans, dy.dtype), dx.reshape(-1))
         return dx, (spans,)
 
     @transpose.vjp

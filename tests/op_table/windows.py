@@ -158,7 +158,7 @@ def pool_rows(rank: int) -> None:
     x = np.ones((1, 1, *(4,) * rank))
     far = np.full(x.shape, 4**rank)
     add_row(
-        f"max_pool{rank}d", pool, reference.max_pool, errors=(([x[:, :, 1:]], {"axes": ones}, ValueError, "max_pool"),)
+        f"max_pool{rank}d", pool, reference.max_pool_places, errors=(([x[:, :, 1:]], {"axes": ones}, ValueError, "max_pool"),)
     )
     add_row(
         f"max_unpool{rank}d",
@@ -179,20 +179,20 @@ def pool_rows(rank: int) -> None:
         constants=(1,),
         errors=(([x, far], {}, ValueError, "indices in"),),
     )
-    outside = tuple(Span(4, np.array([-1, 2]), np.array([2, 5]), np.array([2, 2])) for _ in range(rank))
+    halves = tuple(Span(4, np.array([0, 2]), np.array([2, 4]), np.array([2, 2])) for _ in range(rank))
     add_row(
         f"avg_pool{rank}d",
         average,
         reference.avg_pool,
         linear=(0,),
-        errors=(([x], {"spans": outside}, ValueError, "windows within"),),
+        errors=(([x[..., :2]], {"spans": halves}, ValueError, "with sizes"), ([x], {"spans": ()}, ValueError, "spans")),
     )
     add_row(
         f"avg_pool_transpose{rank}d",
         average_transpose,
         reference.avg_pool_transpose,
         linear=(0,),
-        errors=(([x[..., :2]], {"spans": outside}, ValueError, "windows within"),),
+        errors=(([x], {"spans": halves}, ValueError, "with sizes"), ([x], {"spans": ()}, ValueError, "spans")),
     )
 
 
