@@ -47,7 +47,11 @@ def average_forward_range(start, stop, part, x, shape, top, bottom, rows, left, 
         last = first
     for plane in range(start, stop):
         for oh in range(out_h):
-            row, corner, height = (plane * out_h + oh) * out_w, (plane * size_h + top[oh]) * size_w, bottom[oh] - top[oh]
+            row, corner, height = (
+                (plane * out_h + oh) * out_w,
+                (plane * size_h + top[oh]) * size_w,
+                bottom[oh] - top[oh],
+            )
             ow = first
             while ow < last:
                 if ow + count > last:
@@ -126,10 +130,10 @@ def _share_cells(start, stop, dy, size_h, size_w, top, bottom, rows, left, right
 
 @kernel
 def _overlap(starts, stops):
+    crossings = 0
     for o in range(starts.size - 1):
-        if stops[o] > starts[o + 1]:
-            return True
-    return False
+        crossings += stops[o] > starts[o + 1]
+    return crossings > 0
 
 
 @kernel

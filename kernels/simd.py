@@ -171,6 +171,7 @@ def store_pairs(typing, a, b, array, index):
 
     return types.void(a, b, array, types.intp), codegen
 
+
 @intrinsic
 def splat(typing, array, scalar):
     """A vector of the array's dtype with one value in every lane."""

@@ -138,7 +138,9 @@ def avg_pool(x, *, spans):
     y = np.zeros((*x.shape[:2], *(len(s.starts) for s in spans)), x.dtype)
     for index in np.ndindex(*y.shape):
         region = tuple(slice(s.starts[o], s.stops[o]) for o, s in zip(index[2:], spans, strict=True))
-        y[index] = x[(*index[:2], *region)].sum() / math.prod(s.counts[o] for o, s in zip(index[2:], spans, strict=True))
+        y[index] = x[(*index[:2], *region)].sum() / math.prod(
+            s.counts[o] for o, s in zip(index[2:], spans, strict=True)
+        )
     return y
 
 

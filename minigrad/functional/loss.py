@@ -49,17 +49,22 @@ def _class_dim(name: str, input: Array) -> int:
 
 def _classes(name: str, input: Array, dim: int, target: Array, ignore_index: int) -> np.ndarray:
     """Integer targets (N, ...) for scores (N, C, ...), or () for (C), each in [0, C) or ignored."""
-    labels = _plain(target)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{name}: need integer class numbers as target, got {labels.dtype}")
-    shape = tuple(input.shape)
-    wanted, classes = (*shape[:dim], *shape[dim + 1 :]), shape[dim]
-    if labels.shape != wanted:
-        raise ValueError(f"{name}: need target {wanted} for input {shape}, got {labels.shape}")
+    labels, classes = _labels(name, input, dim, target), input.shape[dim]
     bad = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
     if bad.any():
         raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
-    return labels.astype(np.int64)
+    return labels
+
+
+def _labels(name: str, input: Array, dim: int, target: Array) -> np.ndarray:
+    """Integer targets of the right shape, whatever their values."""
+    labels, shape = _plain(target), tuple(input.shape)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name}: need integer class numbers as target, got {labels.dtype}")
+    wanted = (*shape[:dim], *shape[dim + 1 :])
+    if labels.shape != wanted:
+        raise ValueError(f"{name}: need target {wanted} for input {shape}, got {labels.shape}")
+    return labels.astype(np.int64, copy=False)
 
 
 def _picked(scores: Array, labels: np.ndarray, dim: int) -> Any:
@@ -115,6 +120,14 @@ def _nll(
     return _averaged(loss, share.sum()) if reduction == "mean" else _reduced(loss, reduction)
 
 
+def _fused(name: str, input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> Any:
+    """The sum or mean by one op."""
+    _check_reduction(name, reduction)
+    labels = _labels(name, input, 1, target)
+    weights = None if weight is None else _class_weights(name, weight, input.shape[1], input.dtype)
+    return ops.cross_entropy(input, labels, weights, ignored=ignore_index, mean=reduction == "mean")[0]
+
+
 @takes_arrays
 def cross_entropy(
     input: Array,
@@ -136,9 +149,12 @@ def cross_entropy(
     dim = _class_dim(name, input)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: need 0 <= label_smoothing <= 1, got {label_smoothing}")
-    logs = ops.log_softmax(input, dim=dim)
     if _plain(target).dtype.kind != "f":
+        if dim == 1 and reduction != "none" and not label_smoothing:
+            return _fused(name, input, target, weight, ignore_index, reduction)
+        logs = ops.log_softmax(input, dim=dim)
         return _nll(name, logs, target, weight, ignore_index, reduction, label_smoothing)
+    logs = ops.log_softmax(input, dim=dim)
     target = _checked_target(name, input, target, reduction)
     classes = input.shape[dim]
     weights = _class_weights(name, weight, classes, input.dtype).reshape(-1, *(1,) * (len(input.shape) - dim - 1))

@@ -89,7 +89,10 @@ from minigrad.ops.local import (
     locally_connected2d_input_gradient as locally_connected2d_input_gradient,
     locally_connected2d_weight_gradient as locally_connected2d_weight_gradient,
 )
-from minigrad.ops.loss import binary_cross_entropy as binary_cross_entropy
+from minigrad.ops.loss import (
+    binary_cross_entropy as binary_cross_entropy,
+    cross_entropy as cross_entropy,
+)
 from minigrad.ops.norm import (
     normalize as normalize,
 )

@@ -1,11 +1,18 @@
-"""The losses that are ops of their own, because their gradients are bounded where the chain rule's are not."""
+"""The losses that are ops of their own: fused, or with gradients that are bounded where the chain rule's are not."""
 
 from typing import Any
 
 import numpy as np
 
+from minigrad.kernels import loss as kernels
+from minigrad.kernels.reduce import CHUNK, tree_sum
+from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.elementwise import clip, log, maximum
+from minigrad.ops.memory import allocate
+from minigrad.ops.reduce import sum
+from minigrad.tape import Variable
 
 
 @op(broadcasts=True)
@@ -25,3 +32,88 @@ def binary_cross_entropy_vjp(dy: Array, p: Array, t: Array, *, needs: tuple[bool
 
 def _bounded_log(x: Array) -> Any:
     return clip(log(clip(x, min=1e-44)), min=-100.0)
+
+
+@op
+def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: int = -100, mean: bool = True) -> Any:
+    """(loss, p): -log p[label] times its class's weight, over all samples, and p = softmax(x) over the classes
+
+    x is (N, C, ...), labels are int64 (N, ...). The mean divides by the sum of the labels' weights. Where a label is
+    `ignored`, p is 0.
+    """
+    name = "cross_entropy"
+    one_float_dtype(name, x, weights)
+    if x.ndim < 2 or x.shape[1] < 1 or labels.shape != (x.shape[0], *x.shape[2:]):
+        raise ValueError(f"{name}: need x (N, C, ...) with C > 0 and labels (N, ...), got {x.shape} and {labels.shape}")
+    if labels.dtype != np.int64:
+        raise TypeError(f"{name}: need labels as int64, got {labels.dtype}")
+    if weights is not None and weights.shape != x.shape[1:2]:
+        raise ValueError(f"{name}: need weights {x.shape[1:2]}, one for each class, got {weights.shape}")
+    p, (samples, classes) = allocate(x.shape, x.dtype), x.shape[:2]
+    total, weight, unknown = np.zeros(3, x.dtype)
+    if x.size:
+        chunks = -(-samples // CHUNK)
+        sums = allocate((chunks, 3), x.dtype)
+        flat, table = labels.reshape(-1), _table(weights, x.dtype)
+        kernels.cross_entropy_forward(
+            parts(chunks, 8 * x.size),
+            chunks,
+            x.reshape(-1),
+            flat,
+            table,
+            ignored,
+            samples,
+            classes,
+            p.reshape(-1),
+            sums,
+        )
+        tree_sum(1, 3, sums)
+        total, weight, unknown = sums[0]
+    if unknown:
+        bad = (labels != ignored) & ((labels < 0) | (labels >= classes))
+        raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
+    count = float(weight) if mean else 1.0
+    loss = np.array(total / count if count else np.nan, x.dtype)  # of nothing the mean is NaN, with gradients of 0
+    return (loss, p), (p, labels, weights, ignored, count)
+
+
+def _table(weights: np.ndarray | None, dtype: Any) -> np.ndarray:
+    """The classes' weights, none if all are 1."""
+    return np.empty(0, dtype) if weights is None else weights
+
+
+@cross_entropy.vjp
+def cross_entropy_vjp(
+    dys: tuple[Array, ...], p: Array, labels: Array, weights: Array, ignored: int, count: float
+) -> Any:
+    """By the loss: (p - 1 at the label) weight / count; by p: the softmax's gradient."""
+    dy, dp = dys
+    dx = None
+    if dy is not None and not isinstance(dy, Variable):
+        dx = allocate(p.shape, p.dtype)
+        if p.size:
+            samples, classes = p.shape[:2]
+            scale = p.dtype.type(float(dy) / count if count else 0.0)
+            arrays = scale, p.reshape(-1), labels.reshape(-1), _table(weights, p.dtype)
+            threads = parts(samples, p.size)
+            kernels.cross_entropy_backward(threads, samples, *arrays, ignored, samples, classes, dx.reshape(-1))
+    elif dy is not None:
+        plain = weights.detach().numpy() if isinstance(weights, Variable) else weights
+        hit, share = _targets(p.shape, labels, plain, ignored, p.dtype)
+        dx = (p - hit) * (dy * (share / count if count else share * 0))
+    if dp is not None:
+        weighted = dp * p
+        through = weighted - p * sum(weighted, dim=1, keepdim=True)
+        dx = through if dx is None else dx + through
+    return dx, None, None
+
+
+def _targets(
+    shape: tuple[int, ...], labels: Array, weights: np.ndarray | None, ignored: int, dtype: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """1 at each label's class and 0 elsewhere; each label's weight, 0 if it is ignored, as (N, 1, ...)."""
+    labels = np.expand_dims(labels, 1)
+    classes = np.arange(shape[1]).reshape(-1, *(1,) * (len(shape) - 2))
+    kept = labels != ignored
+    share = np.ones(labels.shape, dtype) if weights is None else weights[np.where(kept, labels, 0)]
+    return (classes == labels).astype(dtype), np.where(kept, share, 0).astype(dtype)

@@ -63,7 +63,10 @@ def _tables(spans: Spans, dtype: Any) -> tuple[np.ndarray, ...]:
     height, width = spans if len(spans) == 2 else (_ROW, *spans)
     if all(len(s.starts) == 1 and s.starts[0] == 0 and s.stops[0] == s.size for s in (height, width)):
         height, width = _ROW, _one_row(height, width)
-    rows, columns = height.counts.astype(dtype), np.pad(width.counts.astype(dtype), (0, VECTOR_BYTES), constant_values=1)
+    rows, columns = (
+        height.counts.astype(dtype),
+        np.pad(width.counts.astype(dtype), (0, VECTOR_BYTES), constant_values=1),
+    )
     shape = np.array([height.size, width.size, *width.regular])
     return shape, height.starts, height.stops, rows, width.starts, width.stops, columns
 
@@ -146,9 +149,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         y = allocate((*x.shape[:2], *(a.out for a in axes)), x.dtype)
         places = allocate(y.shape, np.uint8 if cells <= kernels.MOST_PLACES else np.int32)
         threads = parts(planes, x.size // 2 + y.size * cells // 4)
-        kernels.max_pool_forward(
-            threads, planes, x.reshape(-1), plane(axes), y.reshape(-1), places.reshape(-1)
-        )
+        kernels.max_pool_forward(threads, planes, x.reshape(-1), plane(axes), y.reshape(-1), places.reshape(-1))
         return (y, places), (constant(places), axes)
 
     @pool.vjp
@@ -161,9 +162,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
         planes = dy.shape[0] * dy.shape[1]
         threads = parts(planes, dx.size // 2)
-        kernels.max_pool_backward(
-            threads, planes, dy.reshape(-1), plane(axes), places.reshape(-1), dx.reshape(-1)
-        )
+        kernels.max_pool_backward(threads, planes, dy.reshape(-1), plane(axes), places.reshape(-1), dx.reshape(-1))
         return dx
 
     @op(name=unpool_name)

@@ -136,3 +136,38 @@ def along(draw: Any) -> Case:
 
 add_row("softmax", along, lambda x, dim: scipy.special.softmax(x, axis=dim))
 add_row("log_softmax", along, lambda x, dim: scipy.special.log_softmax(x, axis=dim))
+
+
+def class_cases(draw: Any) -> Case:
+    samples, classes, sizes = draw(st.integers(0, 20)), draw(st.integers(1, 3)), shape(draw, most=1)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    labels = rng.choice([*range(classes), -7], (samples, *sizes))
+    weights = [rng.uniform(0.5, 2, classes)] if draw(st.booleans()) else []
+    mean = draw(st.booleans()) and bool((labels != -7).any())
+    return [values(draw, (samples, classes, *sizes), gap=0.01), labels, *weights], {"ignored": -7, "mean": mean}
+
+
+def class_reference(x: np.ndarray, labels: np.ndarray, weights: Any = None, *, ignored: int, mean: bool) -> Any:
+    logs = scipy.special.log_softmax(x.astype(np.float64), axis=1)
+    loss, count = 0.0, 0.0
+    for place in np.argwhere(labels != ignored):
+        label = labels[tuple(place)]
+        share = 1.0 if weights is None else float(weights[label])
+        loss, count = loss - share * logs[(place[0], label, *place[1:])], count + share
+    p = np.exp(logs) * np.expand_dims(labels != ignored, 1)
+    return np.asarray(loss / count if mean else loss), p
+
+
+add_row(
+    "cross_entropy",
+    class_cases,
+    class_reference,
+    constants=(1, 2),
+    errors=(
+        ([np.ones((2, 3)), np.array([0, 3])], {}, ValueError, r"classes in \[0, 3\), got 3"),
+        ([np.ones((2, 3)), np.array([0, -1])], {}, ValueError, "got -1"),
+        ([np.ones((2, 3)), np.array([0])], {}, ValueError, "labels"),
+        ([np.ones((2, 3)), np.array([0.0, 1.0])], {}, TypeError, "int64"),
+        ([np.ones((2, 3)), np.array([0, 1]), np.ones(2)], {}, ValueError, "weights"),
+    ),
+)

@@ -158,7 +158,10 @@ def pool_rows(rank: int) -> None:
     x = np.ones((1, 1, *(4,) * rank))
     far = np.full(x.shape, 4**rank)
     add_row(
-        f"max_pool{rank}d", pool, reference.max_pool_places, errors=(([x[:, :, 1:]], {"axes": ones}, ValueError, "max_pool"),)
+        f"max_pool{rank}d",
+        pool,
+        reference.max_pool_places,
+        errors=(([x[:, :, 1:]], {"axes": ones}, ValueError, "max_pool"),),
     )
     add_row(
         f"max_unpool{rank}d",
