@@ -2,56 +2,107 @@
 
 import math
 
+from .exponential import exp
 from .jit import kernel
 from .reduce import CHUNK
+from .simd import lanes, load, splat, store, where_at_most
 from .threads import Launcher
+from .tile import transpose
 
 
 @kernel
-def _softmax(x, p, at, classes, area):
-    """p = e^x / sum(e^x) over the classes of one pixel; log(sum(e^x)) and the greatest x that it is relative to."""
-    top = x[at]
+def _to_columns(x, at, classes, block):
+    """block (classes, lanes) = as many rows of classes from x, by squares of which the last overlaps another."""
+    count = lanes(x)
+    for c in range(0, classes, count):
+        c = min(c, classes - count)
+        transpose(x, at + c, classes, block, c * count, count)
+
+
+@kernel
+def _from_columns(block, p, at, classes):
+    """The way back."""
+    count = lanes(p)
+    for c in range(0, classes, count):
+        c = min(c, classes - count)
+        transpose(block, c * count, count, p, at + c, classes)
+
+
+@kernel
+def _softmax_of_columns(block, classes):
+    """Softmax over the classes of block (classes, lanes), one pixel in each lane; behind it each one's top and sum."""
+    count = lanes(block)
+    top = load(block, 0)
     for c in range(1, classes):
-        value = x[at + c * area]
-        if value > top or math.isnan(value):
-            top = value
-    total = x.dtype.type(0)
+        value = load(block, c * count)
+        top = where_at_most(value, top, top, value)  # if it forgets a NaN, the sum does not
+    total = splat(block, block.dtype.type(0))
     for c in range(classes):
-        power = math.exp(x[at + c * area] - top)
-        p[at + c * area] = power
-        total += power
-    share = x.dtype.type(1) / total
+        power = exp(load(block, c * count) - top)
+        store(power, block, c * count)
+        total = total + power
+    store(top, block, classes * count)
+    store(total, block, (classes + 1) * count)
+    share = splat(block, block.dtype.type(1)) / total
     for c in range(classes):
-        p[at + c * area] *= share
-    return math.log(total), top
+        store(load(block, c * count) * share, block, c * count)
 
 
 @kernel
-def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, samples, classes, p, sums):
-    area = labels.size // samples
+def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, samples, classes, p, sums, scratch):
+    area, block, count, zero = labels.size // samples, scratch[part], lanes(x), x.dtype.type(0)
     for chunk in range(start, stop):
-        loss, weight, refused = x.dtype.type(0), x.dtype.type(0), x.dtype.type(0)
-        for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
+        last = min(samples, (chunk + 1) * CHUNK)
+        loss, weight, refused = zero, zero, zero
+        for first in range(chunk * CHUNK, last, count):
             for i in range(area):
-                label, at = labels[n * area + i], n * classes * area + i
-                if 0 <= label < classes and label != ignored:
-                    log_total, top = _softmax(x, p, at, classes, area)
-                    share = weights[label] if weights.size else x.dtype.type(1)
-                    loss += (log_total - (x[at + label * area] - top)) * share
-                    weight += share
+                squares = area == 1 and classes >= count and first + count <= last
+                if squares:
+                    _to_columns(x, first * classes, classes, block)
                 else:
-                    for c in range(classes):
-                        p[at + c * area] = 0
-                    if label != ignored:
-                        refused += 1
+                    for k in range(count):  # lanes without a sample repeat the last one
+                        at = min(first + k, last - 1) * classes * area + i
+                        for c in range(classes):
+                            block[c * count + k] = x[at + c * area]
+                _softmax_of_columns(block, classes)
+                if squares:
+                    _from_columns(block, p, first * classes, classes)
+                else:
+                    for k in range(min(count, last - first)):
+                        at = (first + k) * classes * area + i
+                        for c in range(classes):
+                            p[at + c * area] = block[c * count + k]
+                for k in range(min(count, last - first)):
+                    label, at = labels[(first + k) * area + i], (first + k) * classes * area + i
+                    if label != ignored and 0 <= label < classes:
+                        share = weights[label] if weights.size else x.dtype.type(1)
+                        top, total = block[classes * count + k], block[(classes + 1) * count + k]
+                        loss += (math.log(total) - (x[at + label * area] - top)) * share
+                        weight += share
+                    else:
+                        for c in range(classes):
+                            p[at + c * area] = 0
+                        refused += label != ignored
         sums[chunk, 0], sums[chunk, 1], sums[chunk, 2] = loss, weight, refused
 
 
 cross_entropy_forward = Launcher(cross_entropy_forward_range)
 """p = softmax(x) (N * C * P), 0 where the label is ignored; each chunk's loss, weight, and number of unknown labels.
 
-Labels (N * P) are int64; `weights` has one for each class, or none at all.
+Labels (N * P) are int64; `weights` has one for each class, or none at all. Scratch is (parts, (C + 2) * lanes).
 """
+
+
+@kernel
+def _scaled(p, at, share, classes, dx):
+    """dx = p * share for one pixel's classes side by side."""
+    count, c = lanes(p), 0
+    while c + count <= classes:
+        store(load(p, at + c) * splat(p, share), dx, at + c)
+        c += count
+    while c < classes:
+        dx[at + c] = p[at + c] * share
+        c += 1
 
 
 @kernel
@@ -63,8 +114,11 @@ def cross_entropy_backward_range(start, stop, part, scale, p, labels, weights, i
             share = p.dtype.type(0)
             if label != ignored:
                 share = scale * (weights[label] if weights.size else p.dtype.type(1))
-            for c in range(classes):
-                dx[at + c * area] = p[at + c * area] * share
+            if area == 1:
+                _scaled(p, at, share, classes, dx)
+            else:
+                for c in range(classes):
+                    dx[at + c * area] = p[at + c * area] * share
             if label != ignored:
                 dx[at + label * area] -= share
 

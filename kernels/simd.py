@@ -1,4 +1,4 @@
-"""A vector as a Numba type: as many values as one register holds. Here and in tile.py is all there is of LLVM.
+"""A vector as a Numba type: as many values as one register holds. LLVM is here, in tile.py and in exponential.py only.
 
 Arrays are flat; an index is a number of values from an array's first. All of it is raw memory access: no index is
 checked, also in the checked run.
@@ -284,6 +284,16 @@ def load_bytes(typing, like, array, index):
         return builder.sitofp(builder.zext(small, ir.VectorType(I32, vector.lanes)), llvm_type(context, vector))
 
     return vector(like, array, types.intp), codegen
+
+
+@intrinsic
+def first_lane(typing, value):
+    """A vector's first value."""
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_element(args[0], I32(0))
+
+    return value.dtype(value), codegen
 
 
 @intrinsic

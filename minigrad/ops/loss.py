@@ -6,6 +6,7 @@ import numpy as np
 
 from minigrad.kernels import loss as kernels
 from minigrad.kernels.reduce import CHUNK, tree_sum
+from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops.checks import one_float_dtype
@@ -53,10 +54,11 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
     total, weight, unknown = np.zeros(3, x.dtype)
     if x.size:
         chunks = -(-samples // CHUNK)
-        sums = allocate((chunks, 3), x.dtype)
+        threads = parts(chunks, 3 * x.size)
+        sums, scratch = allocate((chunks, 3), x.dtype), allocate((threads, (classes + 2) * VECTOR_BYTES), x.dtype)
         flat, table = labels.reshape(-1), _table(weights, x.dtype)
         kernels.cross_entropy_forward(
-            parts(chunks, 8 * x.size),
+            threads,
             chunks,
             x.reshape(-1),
             flat,
@@ -66,6 +68,7 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
             classes,
             p.reshape(-1),
             sums,
+            scratch,
         )
         tree_sum(1, 3, sums)
         total, weight, unknown = sums[0]
