@@ -16,6 +16,16 @@ def axis_of(axes, which):
 
 
 @kernel
+def inside(axis, cell):
+    """The windows [first, last) whose given cell lies in the input rather than in its padding."""
+    size, _, stride, before, dilation, out = axis
+    offset = cell * dilation - before
+    first = max(0, (stride - 1 - offset) // stride)
+    last = min(out, (size - 1 - offset) // stride + 1)
+    return first, max(first, last)
+
+
+@kernel
 def gather_patches(x, channel, channels, height, width, top, bottom, patches):
     """patches[(oh, ow), (c, fh, fw)] = the cell of x that window (oh, ow) sees at (fh, fw), for top <= oh < bottom."""
     size_h, fh, sh, ph, dh, _ = height
