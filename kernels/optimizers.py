@@ -1,8 +1,9 @@
 """Steps of optimisers in place, in one pass over a parameter, its gradient and its state; and norms of gradients.
 
 All arrays are flat and of one float dtype, and so is `settings`, from which the numbers come: beside a float64 number
-float32 arithmetic would become float64. An array of size 0 stands for a state that is not kept. Conditions that hold
-for a whole call are taken out of the loops by the compiler, which vectorises what is left.
+float32 arithmetic would become float64. An array of size 0 stands for a state that is not kept. The compiler
+vectorises the loops. Which of two products it would fuse with their sum may differ between a vector and the numbers
+left over, and so between numbers of parts: every sum says it itself, by `fma`.
 
 States that decay, of weights whose gradient has become 0, end among the denormal numbers and would stay there: so
 denormals count as 0. Only where eps is so small that a step could divide by one do the exact kernels run.
@@ -11,6 +12,7 @@ denormals count as 0. Only where eps is so small that a step could divide by one
 from math import inf, sqrt
 
 from .jit import kernel
+from .simd import fma
 from .threads import Launcher
 
 CHUNK = 2048
@@ -18,7 +20,7 @@ CHUNK = 2048
 
 @kernel
 def decayed(d, decay, x):
-    return d + decay * x if decay != 0 else d  # 0 times an infinite weight would be NaN
+    return fma(decay, x, d) if decay != 0 else d  # 0 times an infinite weight would be NaN
 
 
 @kernel
@@ -28,12 +30,12 @@ def sgd_range(start, stop, part, p, g, velocity, settings):
     if velocity.size:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            v = keep * velocity[i] + gain * d
+            v = fma(keep, velocity[i], gain * d)
             velocity[i] = v
-            p[i] -= lr * (d + ahead * v if ahead != 0 else v)
+            p[i] = fma(-lr, fma(ahead, v, d) if ahead != 0 else v, p[i])
     else:
         for i in range(p.size):
-            p[i] -= lr * decayed(g[i], decay, p[i])
+            p[i] = fma(-lr, decayed(g[i], decay, p[i]), p[i])
 
 
 sgd_step = Launcher(sgd_range, flushes=True)
@@ -57,16 +59,16 @@ def adam_range(start, stop, part, p, g, mean, square, largest, settings):
     if largest.size:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            m, v = mean[i] + a1 * (d - mean[i]), b2 * square[i] + a2 * (d * d)
+            m, v = fma(a1, d - mean[i], mean[i]), fma(b2, square[i], a2 * (d * d))
             most = largest[i] if largest[i] > v or largest[i] != largest[i] else v  # NaN wins
             mean[i], square[i], largest[i] = m, v, most
-            p[i] = shrink * p[i] - rate * (m / (sqrt(most) + eps))
+            p[i] = fma(shrink, p[i], -rate * (m / (sqrt(most) + eps)))
     else:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            m, v = mean[i] + a1 * (d - mean[i]), b2 * square[i] + a2 * (d * d)
+            m, v = fma(a1, d - mean[i], mean[i]), fma(b2, square[i], a2 * (d * d))
             mean[i], square[i] = m, v
-            p[i] = shrink * p[i] - rate * (m / (sqrt(v) + eps))
+            p[i] = fma(shrink, p[i], -rate * (m / (sqrt(v) + eps)))
 
 
 adam_step, adam_step_exact = Launcher(adam_range, flushes=True), Launcher(adam_range)
@@ -78,7 +80,7 @@ Where the largest v so far is kept, it stands in place of v. Settings: decay, sh
 
 @kernel
 def deviation(square, mean):
-    variance = square - mean * mean
+    variance = fma(-mean, mean, square)
     return sqrt(variance - variance if variance < 0 else variance)  # below 0 by rounding, where g hardly changes
 
 
@@ -96,29 +98,29 @@ def rmsprop_range(start, stop, part, p, g, square, mean, velocity, settings):
     if mean.size and velocity.size:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            s, m = alpha * square[i] + gain * (d * d), mean[i] + gain * (d - mean[i])
-            v = momentum * velocity[i] + d / (deviation(s, m) + eps)
+            s, m = fma(alpha, square[i], gain * (d * d)), fma(gain, d - mean[i], mean[i])
+            v = fma(momentum, velocity[i], d / (deviation(s, m) + eps))
             square[i], mean[i], velocity[i] = s, m, v
-            p[i] -= lr * v
+            p[i] = fma(-lr, v, p[i])
     elif mean.size:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            s, m = alpha * square[i] + gain * (d * d), mean[i] + gain * (d - mean[i])
+            s, m = fma(alpha, square[i], gain * (d * d)), fma(gain, d - mean[i], mean[i])
             square[i], mean[i] = s, m
-            p[i] -= lr * (d / (deviation(s, m) + eps))
+            p[i] = fma(-lr, d / (deviation(s, m) + eps), p[i])
     elif velocity.size:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            s = alpha * square[i] + gain * (d * d)
-            v = momentum * velocity[i] + d / (sqrt(s) + eps)
+            s = fma(alpha, square[i], gain * (d * d))
+            v = fma(momentum, velocity[i], d / (sqrt(s) + eps))
             square[i], velocity[i] = s, v
-            p[i] -= lr * v
+            p[i] = fma(-lr, v, p[i])
     else:
         for i in range(p.size):
             d = decayed(g[i], decay, p[i])
-            s = alpha * square[i] + gain * (d * d)
+            s = fma(alpha, square[i], gain * (d * d))
             square[i] = s
-            p[i] -= lr * (d / (sqrt(s) + eps))
+            p[i] = fma(-lr, d / (sqrt(s) + eps), p[i])
 
 
 rmsprop_step, rmsprop_step_exact = Launcher(rmsprop_range, flushes=True), Launcher(rmsprop_range)

@@ -85,9 +85,9 @@ def lane_mask(lanes):
 
 
 def call_llvm(context, builder, vector, name, *values):
-    """An LLVM intrinsic on vectors, such as llvm.fma."""
+    """An LLVM intrinsic on vectors, such as llvm.fma, or on single numbers."""
     kind = llvm_type(context, vector)
-    suffix = f"v{vector.lanes}f{vector.dtype.bitwidth}"
+    suffix = f"v{vector.lanes}f{vector.dtype.bitwidth}" if isinstance(vector, Vector) else f"f{vector.bitwidth}"
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(kind, [kind] * len(values)), f"llvm.{name}.{suffix}"
     )
@@ -227,7 +227,7 @@ def _vector_divide(a, b):
 
 @intrinsic
 def fma(typing, a, b, c):
-    """a * b + c, rounded once."""
+    """a * b + c, rounded once; also of three single numbers of one dtype."""
 
     def codegen(context, builder, signature, args):
         return call_llvm(context, builder, c, "fma", *args)
