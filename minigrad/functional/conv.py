@@ -8,7 +8,7 @@ from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL, WINDOW
-from minigrad.ops.geometry import Padding, Size, integer, transposed_axes, window_axes
+from minigrad.ops.geometry import Axis, Padding, Size, integer, transposed_axes, window_axes
 
 
 def _check_ranks(name: str, input: Array, weight: Array, rank: int) -> None:
@@ -19,17 +19,20 @@ def _check_ranks(name: str, input: Array, weight: Array, rank: int) -> None:
         raise ValueError(f"{name}: need weight {shape}, got {tuple(weight.shape)}")
 
 
+def conv_axes(
+    rank: int, input: Array, weight: Array, stride: Size, padding: Padding, dilation: Size
+) -> tuple[Axis, ...]:
+    """Where the windows of a convolution stand."""
+    name = f"conv{rank}d"
+    _check_ranks(name, input, weight, rank)
+    return window_axes(name, input.shape[2:], weight.shape[2:], stride, padding, dilation)
+
+
 def _conv(
     rank: int, input: Array, weight: Array, bias: Array, stride: Size, padding: Padding, dilation: Size, groups: int
 ) -> Any:
-    name = f"conv{rank}d"
-    _check_ranks(name, input, weight, rank)
-    groups = integer(name, "groups", groups, 1)
-    axes = window_axes(name, input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    if groups == 1 and all((a.window, a.stride, a.before, a.after) == (1, 1, 0, 0) for a in axes):
-        ops.check_conv(name, input, weight, bias, axes, groups)
-        return ops.conv1x1(input, ops.reshape(weight, shape=weight.shape[:2]), bias)
-    return ops.CONV[rank](input, weight, bias, axes=axes, groups=groups)
+    axes = conv_axes(rank, input, weight, stride, padding, dilation)
+    return ops.CONV[rank](input, weight, bias, axes=axes, groups=integer(f"conv{rank}d", "groups", groups, 1))
 
 
 @takes_arrays

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, cast, overload
 
+from minigrad.nn.fusion import stages
 from minigrad.nn.module import Module
 from minigrad.op import Array
 
@@ -90,8 +91,8 @@ class Sequential(_Row):
         return type(self)(modules)
 
     def forward(self, input: Array) -> Array:
-        for module in self:
-            input = module(input)
+        for stage in stages(list(self)):
+            input = stage(input)
         return input
 
 

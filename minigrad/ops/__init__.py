@@ -72,6 +72,10 @@ from minigrad.ops.elementwise import (
     subtract as subtract,
     where as where,
 )
+from minigrad.ops.fused import (
+    conv2d_relu as conv2d_relu,
+    conv2d_relu_max_pool2d as conv2d_relu_max_pool2d,
+)
 from minigrad.ops.linalg import (
     contract as contract,
     einsum as einsum,

@@ -71,16 +71,40 @@ def forward(
 ) -> np.ndarray:
     """y[n, k] = max(b[k] + sum over c of the cross-correlation of x[n, c] with w[k, c], floor)."""
     y = allocate((len(x), len(w), *(a.out for a in axes)), x.dtype)
-    if y.size:
-        channels, filters = w.shape[1], len(w) // groups
-        table = forward_table(axes, channels, filters, groups)
-        panels = _panels(_windows(w, groups), table.rows, table.columns)
-        bias = _padded_bias(b, groups, filters, x.dtype)
-        if winograd.suits(axes, channels, filters, groups):
-            winograd.forward(x, panels[0], bias, axes, y, floor, _NO_CODES)
-        else:
-            _correlate(x, panels, bias, table, y, floor, _NO_CODES)
+    _fill(x, w, b, axes, groups, floor, y, _NO_CODES)
     return y
+
+
+def forward_pooled(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, groups: int, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest value of each 2 x 2 of `forward`, without overlap, and which of the four it was, row by row."""
+    shape = (len(x), len(w), *(a.out // 2 for a in axes))
+    y, codes = allocate(shape, x.dtype), allocate(shape, np.uint8)
+    _fill(x, w, b, axes, groups, floor, y, codes)
+    return y, codes
+
+
+def _fill(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    axes: Axes,
+    groups: int,
+    floor: float,
+    y: np.ndarray,
+    codes: np.ndarray,
+) -> None:
+    if not y.size:
+        return
+    channels, filters = w.shape[1], len(w) // groups
+    windows, bias = _windows(w, groups), _padded_bias(b, groups, filters, x.dtype)
+    panels = _panels(windows, tuple(range(windows.shape[3])), tuple(range(windows.shape[4])))
+    if winograd.suits(axes, channels, filters, groups):
+        winograd.forward(x, panels[0], bias, axes, y, floor, codes)
+    else:
+        table = forward_table(axes, channels, filters, groups, codes is not _NO_CODES)
+        _correlate(x, panels, bias, table, y, floor, codes)
 
 
 def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np.ndarray:

@@ -73,11 +73,13 @@ def _table(
     pixels = (oh * height.step + height.before) * pitch + ow * across.step + across.before
     places = (height.start + oh * height.stride) * plane[1] + across.start + ow * across.stride
     if pooled:  # window by window
-        pixels = pixels.reshape(height.outputs // 2, 2, across.outputs // 2, 2).swapaxes(1, 2)
+        high, wide = height.outputs // 2, across.outputs // 2
+        pixels = pixels[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2).swapaxes(1, 2)
+        plane = high, wide
     is_whole = (height.stride, across.stride) == (1, 1)
     sizes = Sizes(
         groups, channels, filters, height.size, across.size, rows, pitch, height.before, across.before, taps.size,
-        pixels.size, plane[0] * plane[1] // (4 if pooled else 1),
+        pixels.size, plane[0] * plane[1],
     )  # fmt: skip
     return Table(
         np.array(sizes, np.int64),
