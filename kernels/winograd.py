@@ -9,11 +9,12 @@ vectors. `sizes` is told in `TileSizes`.
 from typing import NamedTuple
 
 from .conv import pool_strip, strip_to_bytes, strip_to_planes
+from .images import to_lanes
 from .jit import kernel
 from .reduce import CHUNK
 from .simd import lanes, load, splat, store, where_at_most
 from .threads import Launcher
-from .tile import COLUMNS, ROWS, load_tile, outer, spaced, store_tile, transpose_to, zeros
+from .tile import COLUMNS, ROWS, load_tile, outer, spaced, store_tile, zeros
 from .transforms import filter_gradient_lines, filter_lines, gradient_lines, input_lines, output_lines
 
 PLACES = 36  # of a transform
@@ -45,18 +46,10 @@ def whole(count, step):
 
 @kernel
 def to_blocks(x, first, channels, pixels, where, size, blocks):
-    """blocks[c // lanes * size + where[p] + c % lanes] = x[first + c * pixels + p]; what lies beside it stays."""
+    """An image's channels side by side, `lanes` of them in a block of `size`; what lies beside it stays."""
     step = lanes(x)
     for c in range(0, channels, step):
-        start, target = first + c * pixels, c // step * size
-        if c + step <= channels and pixels >= step:
-            for p in range(0, pixels, step):
-                p = min(p, pixels - step)
-                transpose_to(x, start + p, pixels, blocks, target, where, p)
-            continue
-        for lane in range(min(step, channels - c)):
-            for p in range(pixels):
-                blocks[target + where[p] + lane] = x[start + lane * pixels + p]
+        to_lanes(x, first + c * pixels, pixels, min(step, channels - c), pixels, where, blocks, c // step * size)
 
 
 def product_tile(columns):

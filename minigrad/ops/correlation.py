@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import conv as kernels
+from minigrad.kernels import conv as kernels, images
+from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
@@ -13,7 +14,7 @@ from minigrad.ops import winograd
 from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.geometry import Axis
 from minigrad.ops.memory import allocate
-from minigrad.ops.sampling import Table, backward_tables, forward_table
+from minigrad.ops.sampling import Table, backward_tables, forward_table, lane_table
 
 Axes = tuple[Axis, ...]
 _NO_CODES = np.zeros(0, np.uint8)
@@ -30,12 +31,12 @@ def _windows(w: np.ndarray, groups: int) -> np.ndarray:
     return w.reshape(groups, w.shape[0] // groups, w.shape[1], height, width)
 
 
-def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
+def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...], width: int) -> np.ndarray:
     """Some cells of filters (groups, K, C, FH, FW) as panels (groups, panels, taps, width), filled up with 0."""
     groups, filters, channels, height, across = windows.shape
     if (rows, columns) != (tuple(range(height)), tuple(range(across))):
         windows = windows[:, :, :, list(rows)][..., list(columns)]
-    width, terms = COLUMNS * lanes(windows.dtype), channels * len(rows) * len(columns)
+    terms = channels * len(rows) * len(columns)
     count, flat = -(-filters // width), windows.reshape(groups, filters, terms)
     if filters % width:
         flat = np.concatenate((flat, np.zeros((groups, -filters % width, terms), flat.dtype)), 1)
@@ -44,25 +45,46 @@ def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...]
     return panels
 
 
-def _padded_bias(b: np.ndarray | None, groups: int, filters: int, dtype: np.dtype[Any]) -> np.ndarray:
-    width = COLUMNS * lanes(dtype)
+def _padded_bias(b: np.ndarray | None, groups: int, filters: int, width: int, dtype: np.dtype[Any]) -> np.ndarray:
     bias = np.zeros((groups, -(-filters // width) * width), dtype)
     if b is not None:
         bias[:, :filters] = b.reshape(groups, filters)
     return bias.reshape(-1)
 
 
+def over_images(samples: int, filters: int, dtype: np.dtype[Any]) -> bool:
+    """The rule: a tile has images in its lanes where the filters of a group would leave many of them empty."""
+    step = lanes(dtype)
+    return 4 * filters <= 3 * step and 2 * samples >= step
+
+
 def _correlate(
-    x: np.ndarray, panels: np.ndarray, bias: np.ndarray, table: Table, y: np.ndarray, floor: float, codes: np.ndarray
-) -> None:
-    """Fill y (and codes) with what one table computes."""
-    groups, count = panels.shape[:2]
-    samples, items = len(x), len(x) * groups * count
-    n_parts = parts(items, samples * int(table.sizes[10]) * panels.size // 30)
-    scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, lanes(x.dtype))), x.dtype)
+    x: np.ndarray, windows: np.ndarray, b: np.ndarray | None, table: Table, y: np.ndarray, floor: float,
+    codes: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill y (and codes) with what one table computes; the windows are (groups, filters, channels, FH, FW)."""
+    groups, filters = windows.shape[:2]
+    samples, step, least = len(x), lanes(x.dtype), x.dtype.type(floor)
+    by_images = over_images(samples, filters, x.dtype)
+    width = (images.ROWS if filters > 1 else 1) if by_images else COLUMNS * step
+    panels = _panels(windows, table.rows, table.columns, width)
+    bias = _padded_bias(b, groups, filters, width, x.dtype)
+    work = samples * int(table.sizes[10]) * panels.size // 30
+    if by_images:
+        items, lined = -(-samples // step) * groups, lane_table(table, step)
+        n_parts = parts(items, work)
+        scratch = allocate((n_parts, images.correlate_scratch(table.sizes, width, step)), x.dtype)
+        images.correlate_images(
+            n_parts, items, x.reshape(-1), panels.reshape(-1), bias, lined.taps, lined.pixels, table.places,
+            lined.where, table.sizes, samples, width, least, y.reshape(-1), codes.reshape(-1), scratch,
+        )  # fmt: skip
+        return
+    items = samples * groups * panels.shape[1]
+    n_parts = parts(items, work)
+    scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, step)), x.dtype)
     kernels.correlate(
         n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, table.pixels, table.places, table.sizes,
-        x.dtype.type(floor), y.reshape(-1), codes.reshape(-1), scratch,
+        least, y.reshape(-1), codes.reshape(-1), scratch,
     )  # fmt: skip
 
 
@@ -86,25 +108,26 @@ def forward_pooled(
 
 
 def _fill(
-    x: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray | None,
-    axes: Axes,
-    groups: int,
-    floor: float,
-    y: np.ndarray,
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Axes, groups: int, floor: float, y: np.ndarray,
     codes: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     if not y.size:
         return
     channels, filters = w.shape[1], len(w) // groups
-    windows, bias = _windows(w, groups), _padded_bias(b, groups, filters, x.dtype)
-    panels = _panels(windows, tuple(range(windows.shape[3])), tuple(range(windows.shape[4])))
+    windows = _windows(w, groups)
     if winograd.suits(axes, channels, filters, groups):
-        winograd.forward(x, panels[0], bias, axes, y, floor, codes)
+        winograd.forward(x, *_whole_panels(windows, b), axes, y, floor, codes)
     else:
         table = forward_table(axes, channels, filters, groups, codes is not _NO_CODES)
-        _correlate(x, panels, bias, table, y, floor, codes)
+        _correlate(x, windows, b, table, y, floor, codes)
+
+
+def _whole_panels(windows: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """All cells of the filters of one group as panels, and a bias as long."""
+    filters, _, height, across = windows.shape[1:]
+    width = COLUMNS * lanes(windows.dtype)
+    panels = _panels(windows, tuple(range(height)), tuple(range(across)), width)[0]
+    return panels, _padded_bias(b, 1, filters, width, windows.dtype)
 
 
 def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np.ndarray:
@@ -113,14 +136,13 @@ def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np
     dx = allocate((len(dy), channels * groups, *(a.size for a in axes)), dy.dtype)
     if not dx.size:
         return dx
-    windows, bias = _windows(w, groups).swapaxes(1, 2), _padded_bias(None, groups, channels, dy.dtype)
+    windows = _windows(w, groups).swapaxes(1, 2)
     if winograd.suits(axes, channels, filters, groups):
-        panels = _panels(windows, (2, 1, 0), (2, 1, 0))
-        winograd.forward(dy, panels[0], bias, winograd.reversed_axes(axes), dx, -math.inf, _NO_CODES)
+        panels, bias = _whole_panels(windows[..., ::-1, ::-1], None)
+        winograd.forward(dy, panels, bias, winograd.reversed_axes(axes), dx, -math.inf, _NO_CODES)
         return dx
     for table in backward_tables(axes, channels, filters, groups):
-        panels = _panels(windows, table.rows, table.columns)
-        _correlate(dy, panels, bias, table, dx, -math.inf, _NO_CODES)
+        _correlate(dy, windows, None, table, dx, -math.inf, _NO_CODES)
     return dx
 
 
@@ -134,10 +156,31 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     panels = -(-filters // width)
     if winograd.suits(axes, channels, filters, groups):
         total = winograd.weight_gradient(dy, x, axes, panels, width)
+    elif over_images(len(x), filters, x.dtype):
+        return _image_weight_gradient(dy, x, forward_table(axes, channels, filters, groups)).reshape(shape)
     else:
         total = _weight_gradient(dy, x, forward_table(axes, channels, filters, groups), panels, width)
     dw = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
     return np.ascontiguousarray(dw.reshape(groups, panels * width, terms)[:, :filters]).reshape(shape)
+
+
+def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.ndarray:
+    groups, filters, terms = (int(table.sizes[i]) for i in (0, 2, 9))
+    step = lanes(dy.dtype)
+    lined = lane_table(table, step)
+
+    def chunk_sums(some: slice, partial: np.ndarray) -> None:
+        samples = len(x[some])
+        blocks = -(-samples // max(step, CHUNK))  # of two chunks where a vector holds so many images
+        partial[blocks:] = 0
+        n_parts = parts(blocks * groups, dy[some].size * terms // 30)
+        scratch = allocate((n_parts, images.weight_scratch(table.sizes, step)), dy.dtype)
+        images.image_weight_gradient(
+            n_parts, blocks * groups, dy[some].reshape(-1), x[some].reshape(-1), lined.taps, lined.pixels, lined.where,
+            lined.outputs, table.sizes, samples, partial.reshape(len(partial), -1), scratch,
+        )  # fmt: skip
+
+    return sum_over_batch(len(x), (groups, filters, terms), dy.dtype, chunk_sums)
 
 
 def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, width: int) -> np.ndarray:

@@ -4,12 +4,14 @@ Along one axis output o sees the cells o * step + shift, for some shifts. A conv
 window; its input gradient has, for each phase of its stride, the shifts of those cells that reach it.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from minigrad.kernels.conv import Sizes
+from minigrad.kernels.images import COLUMNS, SINGLE_COLUMNS
 from minigrad.kernels.tile import ROWS
 from minigrad.ops.geometry import FLAT, Axis
 
@@ -36,7 +38,8 @@ class Line(NamedTuple):
         return max(0, (self.outputs - 1) * self.step + max(self.shifts, default=0) + 1 - self.size)
 
 
-class Table(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
     """A convolution, or one phase of its input gradient, as kernels take it."""
 
     sizes: np.ndarray  # see kernels.conv.Sizes
@@ -45,6 +48,24 @@ class Table(NamedTuple):
     places: np.ndarray  # where each result goes in its plane; empty if they fill it in order
     rows: tuple[int, ...]  # the cells of the window that are used, along the height
     columns: tuple[int, ...]
+
+
+class LaneTable(NamedTuple):
+    """The same for images side by side: everything in values, a vector for each pixel."""
+
+    taps: np.ndarray
+    pixels: np.ndarray
+    where: np.ndarray  # where each pixel of an image lies in it with its padding
+    outputs: np.ndarray  # where each output lies among its like
+
+
+@functools.lru_cache(maxsize=256)
+def lane_table(table: Table, lanes: int) -> LaneTable:
+    """A table times the lanes of a vector."""
+    sizes = Sizes(*(int(size) for size in table.sizes))
+    rows, columns = np.arange(sizes.height)[:, None] + sizes.top, np.arange(sizes.width) + sizes.left
+    where = (rows * sizes.pitch + columns).reshape(-1)
+    return LaneTable(table.taps * lanes, table.pixels * lanes, where * lanes, np.arange(sizes.outputs) * lanes)
 
 
 def _forward(axis: Axis) -> Line:
@@ -83,8 +104,8 @@ def _table(
     )  # fmt: skip
     return Table(
         np.array(sizes, np.int64),
-        np.pad(taps, (0, -len(taps) % ROWS), mode="edge" if len(taps) else "constant"),
-        np.pad(pixels.reshape(-1), (0, ROWS), mode="edge"),
+        np.pad(taps, (0, ROWS + COLUMNS), mode="edge" if len(taps) else "constant"),
+        np.pad(pixels.reshape(-1), (0, max(ROWS, SINGLE_COLUMNS)), mode="edge"),
         np.zeros(0, np.int64) if is_whole else places.reshape(-1),
         height.cells,
         across.cells,
