@@ -63,6 +63,7 @@ from minigrad.ops import (
     tanh,
     where,
 )
+from minigrad.profiler import profile
 from minigrad.random import manual_seed
 from minigrad.serialize import load, save
 from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
@@ -129,6 +130,7 @@ __all__ = [
     "op",
     "optim",
     "power",
+    "profile",
     "round",
     "save",
     "set_grad_enabled",

@@ -16,8 +16,8 @@ class Profiler(Protocol):
     def forward(self, op: Any, arrays: list[Any], settings: dict[str, Any]) -> Any:
         """The result of an op's forward function."""
 
-    def backward(self, op: Any, node: Any, rule: Callable[[], Any]) -> Any:
-        """The result of the rule of a recorded call."""
+    def backward(self, node: Any, dys: list[Any], pull: Callable[..., Any], *settings: Any) -> Any:
+        """The gradients by the inputs of a recorded call: `pull(node, dys, *settings)`."""
 
     def recorded(self, node: Any) -> None:
         """A call was recorded, and the arrays it saved are kept from now on."""

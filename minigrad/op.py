@@ -75,6 +75,7 @@ class Op(Generic[P]):
     rule: Callable[..., Any] | None = None
     masked = False
     first_order_only = False
+    work: Callable[..., int] | None = None
 
     def __init__(self, forward: Callable[P, Any], name: str, broadcasts: bool):
         functools.update_wrapper(self, forward)
@@ -109,6 +110,11 @@ class Op(Generic[P]):
             raise ValueError(f"{self.name}: is one of minigrad's own, its vjp cannot be replaced")
         self.rule, self.masked, self.first_order_only = rule, masked, False
         return rule
+
+    def flops(self, count: Callable[..., int]) -> Callable[..., int]:
+        """Register `(output, *arrays, **settings) -> int`: the floating-point operations of a call, for profiles."""
+        self.work = count
+        return count
 
     def __call__(self, *args: P.args, **settings: P.kwargs) -> Any:
         inputs: tuple[Any, ...] = args
@@ -231,12 +237,7 @@ class Op(Generic[P]):
             wrap = None
         saved = [self._restored(node, value, wrap) for value in node.saved]
         dy = tuple(dys) if node.is_several else dys[0]
-        rule = functools.partial(self.rule, needs=needs) if self.masked else self.rule
-        watch = watching.get()
-        if watch.profiler is None:
-            result = rule(dy, *saved)
-        else:
-            result = watch.profiler.backward(self, node, functools.partial(rule, dy, *saved))
+        result = self.rule(dy, *saved, needs=needs) if self.masked else self.rule(dy, *saved)
         gradients = list(result) if isinstance(result, tuple) else [result]
         if len(gradients) != len(node.edges):
             raise ValueError(f"{self.name}: its vjp must give {len(node.edges)} gradients, got {len(gradients)}")
@@ -245,7 +246,7 @@ class Op(Generic[P]):
                 gradients[i] = None
             elif wrap or type(dx) is not np.ndarray or dx.dtype is not edge.dtype or dx.shape != edge.shape:
                 gradients[i] = self._fitted(dx, edge, wrap)
-        if watch.anomaly:
+        if watching.get().anomaly:
             for dx in gradients:
                 if dx is not None:
                     check_finite(plain(dx), f"backward of {self.name}", node.path)

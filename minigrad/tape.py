@@ -343,6 +343,7 @@ def walk(
 
 def _pull_all(goal: _Goal, pending: _Pending, retain_graph: bool, create_graph: bool, wrap: Any) -> None:
     """Send the gradients that are pending through all nodes on the way."""
+    profiler = watching.get().profiler
     for node, dys in pending:
         goal.pass_through(node, dys, create_graph, wrap)
         if not goal.lies_behind(node):
@@ -352,7 +353,12 @@ def _pull_all(goal: _Goal, pending: _Pending, retain_graph: bool, create_graph: 
                 f"{node.op.name}: the arrays it saved were freed by an earlier backward; "
                 "to go back through a graph twice, pass retain_graph=True the first time"
             )
-        gradients = node.op.pull(node, dys, goal.needs(node), create_graph, wrap)
+        settings = goal.needs(node), create_graph, wrap
+        gradients = (
+            node.op.pull(node, dys, *settings)
+            if profiler is None
+            else profiler.backward(node, dys, node.op.pull, *settings)
+        )
         for edge, dx in zip(node.edges, gradients, strict=True):
             if dx is not None and edge is not None and edge.target is not None:
                 pending.send(edge.target, edge.slot, dx)
