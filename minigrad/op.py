@@ -152,8 +152,14 @@ class Op(Generic[P]):
             return tuple(map(np.asarray, output)) if is_several else np.asarray(output)
         node = None
         if is_differentiable and grad_enabled.get():
-            edges = [Edge(value) if isinstance(value, Variable) else None for value in inputs]
-            node = Node(self, edges, list(map(id, arrays)) if saved else [], saved, is_several, watch.path)
+            made = map(Edge, tensors)
+            edges: list[Edge | None] = []
+            if len(tensors) == len(inputs):
+                edges.extend(made)
+            else:
+                edges.extend(next(made) if isinstance(value, Variable) else None for value in inputs)
+            width = len(output) if is_several else 0
+            node = Node(self, edges, list(map(id, arrays)) if saved else [], saved, width, watch.path)
         result = (
             tuple([self._wrapped(y, slot, node, arrays, tensors) for slot, y in enumerate(output)])
             if is_several
@@ -211,7 +217,8 @@ class Op(Generic[P]):
         if node is None:
             return wrap(y, storage=storage)
         tensor = wrap(y, node, slot, storage) if y.dtype.kind == "f" else wrap(y, storage=storage)
-        node.outputs.append(Output(id(y), tensor._storage))
+        if node.saved:  # it may be among what was saved
+            node.outputs.append(Output(id(y), tensor._storage))
         return tensor
 
     def _tell(self, watch: Watch, node: Node | None, result: Any, arrays: list[Any]) -> None:
@@ -236,7 +243,7 @@ class Op(Generic[P]):
         if not create_graph:
             wrap = None
         saved = [self._restored(node, value, wrap) for value in node.saved]
-        dy = tuple(dys) if node.is_several else dys[0]
+        dy = tuple(dys) if node.width else dys[0]
         result = self.rule(dy, *saved, needs=needs) if self.masked else self.rule(dy, *saved)
         gradients = list(result) if isinstance(result, tuple) else [result]
         if len(gradients) != len(node.edges):

@@ -104,8 +104,7 @@ class Node:
     """One recorded call of an op: its inputs, what its rule needs, and its outputs' shapes."""
 
     __slots__ = (
-        "__weakref__", "array_ids", "edges", "hooks", "is_several", "op", "order", "outputs", "path", "saved",
-        "watchers",
+        "__weakref__", "array_ids", "edges", "hooks", "op", "order", "outputs", "path", "saved", "watchers", "width",
     )  # fmt: skip
 
     hooks: dict[int, Hooks] | None
@@ -117,13 +116,13 @@ class Node:
         edges: Sequence[Edge | None],
         array_ids: list[int],
         saved: Any,
-        is_several: bool,
+        width: int,
         path: tuple[str, ...],
     ):
         self.order, self.op, self.edges, self.array_ids, self.saved = next(_births), op, edges, array_ids, saved
-        self.is_several = is_several  # whether the op gave a tuple, also one of a single output
+        self.width = width  # of the tuple that the op gave; 0 if it gave an array
         self.path = path  # of the module that called the op, if somebody looked on
-        self.outputs: list[Output] = []
+        self.outputs: list[Output] = []  # where something was saved
         self.hooks = self.watchers = None  # by slot, once there are any
 
     def __del__(self, trash: _Trash = _trash) -> None:
@@ -251,7 +250,7 @@ class _Pending:
         if isinstance(target, Node):
             slots = self._nodes.get(target.order)
             if slots is None:
-                slots = self._nodes[target.order] = [None] * len(target.outputs)
+                slots = self._nodes[target.order] = [None] * (target.width or 1)
                 heapq.heappush(self._heap, (-target.order, target))
         else:
             _, slots = self.leaves.setdefault(id(target), (target, [None]))
