@@ -260,6 +260,21 @@ def test_products_say_how_much_they_compute_forward_and_for_each_gradient(functi
     assert sum(found.values()) == 2 * flops  # dx and dw are as much work as y
 
 
+@pytest.mark.parametrize(
+    ("chain", "op"), [((nn.ReLU(),), "conv2d_relu"), ((nn.ReLU(), nn.MaxPool2d(2)), "conv2d_relu_max_pool2d")]
+)
+def test_a_chain_that_is_fused_is_counted_under_its_convolution(chain, op):
+    model = nn.Sequential(nn.Flatten(1, 1), nn.Conv2d(4, 8, 3, padding=1), *chain)
+    x = leaf(2, 4, 6, 6, dtype=np.float32)
+    with mg.profile() as p:
+        y = model(x)
+        y.backward(np.ones(y.shape))
+    row = rows_of(p)[op, "1", "f"]
+    assert row.flops == 2 * 2 * 8 * 36 * 36
+    assert sum(row.flops for row in p.rows if row.phase == "backward") == 2 * row.flops
+    assert all(row.module == "1" for row in p.rows if op in row.op)
+
+
 def test_an_op_of_ones_own_says_how_much_it_computes():
     @mg.op(name="cubed")
     def cubed(x, *, times=1):

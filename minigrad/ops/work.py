@@ -21,6 +21,13 @@ def _weight_gradient(dw: np.ndarray, dy: np.ndarray, x: np.ndarray, **settings: 
     return 2 * dy.size * math.prod(dw.shape[1:])
 
 
+def _fused(y: np.ndarray, x: np.ndarray, w: np.ndarray, *rest: Any, axes: Any, **settings: Any) -> int:
+    """y is pooled: the values before that are counted."""
+    return 2 * len(x) * math.prod(axis.out for axis in axes) * w.size
+
+
+for _name in ("conv2d_relu", "conv2d_relu_max_pool2d"):
+    OPS[_name].flops(_fused)
 for _name in ("conv1d", "conv2d", "convolve1d", "convolve2d", "conv1x1", "linear"):
     OPS[_name].flops(_forward)
 for _name in ("conv_transpose1d", "conv_transpose2d"):
