@@ -1,0 +1,101 @@
+"""Timing several calls that do the same work, in turns: medians, after a check that their results agree."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+REST = 0.02  # seconds before a turn: the idle workers of another library's thread pool spin for a while
+TURN = 0.01  # seconds that a turn lasts at least
+SLOW = 0.05  # seconds: a call that takes longer needs no other call before it to wake the workers and fill the caches
+WARM_UP = 3  # calls of each before the first turn: compilation, first allocations
+LEAST_TURNS = 3
+
+
+class Disagreement(ValueError):
+    """Two calls that should do the same work have different results: their times do not compare."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """How many turns each call takes, and how long one comparison may last as far as `LEAST_TURNS` allow.
+
+    Units: seconds.
+    """
+
+    turns: int = 15
+    budget: float = 10.0
+
+    def medians(
+        self, calls: Mapping[str, Call], prepare: Callable[[str], None] | None = None, tolerance: float = 1e-3
+    ) -> dict[str, float]:
+        """The median time of each call, in seconds; `prepare(name)` runs before each turn, untimed.
+
+        Raises: Disagreement where results differ by more than `tolerance` times the largest value of the first one's.
+        """
+        first_time, results = {}, {}
+        for name, call in calls.items():
+            if prepare:
+                prepare(name)
+            results[name], first_time[name] = _warm_up(call)
+        check_agreement(results, tolerance)
+        results.clear()  # a call that finds the last result's memory free is faster
+
+        repeats = {name: min(1000, max(1, round(TURN / seconds))) for name, seconds in first_time.items()}
+        waking = {name: int(seconds < SLOW) for name, seconds in first_time.items()}
+        round_time = sum(REST + (waking[name] + repeats[name]) * seconds for name, seconds in first_time.items())
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(min(self.turns, max(LEAST_TURNS, int(self.budget / round_time)))):
+            for name, call in calls.items():
+                if prepare:
+                    prepare(name)
+                times[name].append(_turn(call, waking[name], repeats[name]))
+        return {name: statistics.median(seconds) for name, seconds in times.items()}
+
+
+def _warm_up(call: Call) -> tuple[Any, float]:
+    """The last result of a few calls, and the time of the fastest."""
+    fastest, result = float("inf"), None
+    for _ in range(WARM_UP):
+        start = time.perf_counter()
+        result = call()
+        fastest = min(fastest, time.perf_counter() - start)
+    return result, max(fastest, 1e-7)
+
+
+def _turn(call: Call, waking: int, repeats: int) -> float:
+    """The mean time of some calls, after a rest and the calls that wake the workers and fill the caches."""
+    time.sleep(REST)
+    for _ in range(waking):
+        call()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def arrays(result: Any) -> list[np.ndarray]:
+    """A result, or several, of any library as arrays of float64."""
+    several = result if isinstance(result, (list, tuple)) else [result]
+    plain = (value.detach() if hasattr(value, "detach") else value for value in several if value is not None)
+    return [np.asarray(value).astype(np.float64) for value in plain]
+
+
+def check_agreement(results: Mapping[str, Any], tolerance: float) -> None:
+    """Raise Disagreement unless all results equal the first one's to rounding."""
+    (reference, wanted), *others = [(name, arrays(result)) for name, result in results.items()]
+    for name, found in others:
+        if [a.shape for a in found] != [a.shape for a in wanted]:
+            shapes = [a.shape for a in found], [a.shape for a in wanted]
+            raise Disagreement(f"{name} has results of shapes {shapes[0]}, {reference} of {shapes[1]}")
+        for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
+            error, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
+            if not error <= tolerance * max(largest, 1e-30):
+                raise Disagreement(
+                    f"result {i} of {name} differs by {error:.1e} from {reference}'s, at most {largest:.1e}"
+                )
