@@ -1,90 +1,87 @@
-"""Training steps of minigrad beside PyTorch's, in one process: `python -m tests.benchmarks`.
+"""Compare minigrad with its peers: `python -m tests.benchmarks`; needs the extra `bench`.
 
-Both take turns at the same number of threads, with a rest before each turn, because the idle workers of one thread pool
-slow the other. Medians, and the ratio of PyTorch's time to ours.
+All libraries work in one process at the same number of threads, in turns, with a rest before each turn. Figures are
+medians. Tables are printed, and written into a folder as benchmarks.md and benchmarks.json.
 """
 
 import argparse
-import statistics
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
+from .peers import installed, limit_threads
 
-import minigrad as mg
-
-
-def lenet5(nn: Any) -> Any:
-    """LeNet-5 with ReLU and max pooling; the same words build it in both libraries."""
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
+QUICK_END = 90.0  # seconds after which a quick run begins no further row
+Row = dict[str, Any]
+QUICK = 5, 1.0  # turns, and the seconds that one comparison may take
+FULL = 15, 10.0
 
 
-def cnn(nn: Any) -> Any:
-    """Four 3x3 convolutions, a 1x1 convolution to the classes, global average pooling."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 10, 1), nn.AvgPool2d(7), nn.Flatten(),
-    )  # fmt: skip
+def main(arguments: list[str] | None = None) -> int:
+    began = time.perf_counter()
+    options = command_line(arguments)
+    limit_threads(options.threads)
+    # Only now: the libraries read the number of threads when they are imported.
+    from .bench import Bench, sections
+    from .machine import describe
+    from .report import Report, Table, markdown
+    from .timing import Clock
+
+    known = sections()
+    unknown = [name for name in options.only or () if name not in known]
+    if unknown:
+        print(f"no section {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    chosen = options.only or [name for name, section in known.items() if section.quick or not options.quick]
+    notes: list[str] = []
+    peers = list(installed(options.threads, notes, compiling=not options.quick))
+    report = Report(describe(options.threads), notes=notes)
+    turns, budget = QUICK if options.quick else FULL
+    bench = Bench(peers, Clock(options.turns or turns, budget), options.threads, options.quick, notes)
+    end = began + QUICK_END if options.quick else float("inf")
+    for number, section in enumerate(known[name] for name in chosen):
+        start = time.perf_counter()
+        if start >= end:
+            notes.append(f"time was over; the rest: python -m tests.benchmarks --only {' '.join(chosen[number:])}")
+            break
+        print(f"{section.name} ...", file=sys.stderr, flush=True)
+        rows = list(before(end, section.rows(bench)))
+        if time.perf_counter() >= end:
+            notes.append(f"time was over in {section.name}: rows may be missing")
+        for peer in peers:
+            peer.set_num_threads(options.threads)
+        table = Table(section.name, section.title, section.note, rows, time.perf_counter() - start)
+        report.tables.append(table)
+        print(markdown(table), end="\n\n", flush=True)
+        report.write(options.out)  # after each section: what was measured is kept if a later one fails
+    report.write(options.out)
+    print(report.summary())
+    return 0
 
 
-def step_of(library: Any, build: Callable[[Any], Any], images: Any, labels: Any) -> Callable[[], None]:
-    """One training step with Adam, on one batch."""
-    model = build(library.nn)
-    optimiser = library.optim.Adam(model.parameters())
-    loss_of = library.nn.CrossEntropyLoss()
-
-    def step() -> None:
-        optimiser.zero_grad()
-        loss_of(model(images), labels).backward()
-        optimiser.step()
-
-    return step
+def before(end: float, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows until a moment; the one that is under way then is the last."""
+    for row in rows:
+        yield row
+        if time.perf_counter() >= end:
+            return
 
 
-def alternate(steps: dict[str, Callable[[], None]], turns: int, calls: int) -> dict[str, float]:
-    """The median time of a call of each, in seconds, taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(turns):
-        for name, step in steps.items():
-            time.sleep(0.02)
-            start = time.perf_counter()
-            for _ in range(calls):
-                step()
-            times[name].append((time.perf_counter() - start) / calls)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=mg.get_num_threads())
-    parser.add_argument("--turns", type=int, default=15)
-    options = parser.parse_args()
-    mg.set_num_threads(options.threads)
-    torch.set_num_threads(options.threads)
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((options.batch_size, 1, 28, 28), dtype=np.float32)
-    labels = rng.integers(0, 10, options.batch_size)
-    print(f"training step, batch {options.batch_size}, Adam, {options.threads} threads")
-    print("| model | minigrad ms | PyTorch ms | ratio |\n|---|---|---|---|")
-    for build, calls in ((lenet5, 10), (cnn, 2)):
-        steps = {
-            "minigrad": step_of(mg, build, mg.tensor(images), labels),
-            "torch": step_of(torch, build, torch.from_numpy(images), torch.from_numpy(labels)),
-        }
-        found = alternate(steps, options.turns, calls)
-        ours, theirs = found["minigrad"] * 1e3, found["torch"] * 1e3
-        print(f"| {build.__name__} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.2f} |")
+def command_line(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the main rows in a few turns: under two minutes")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of every library")
+    parser.add_argument("--turns", type=int, help="of each library per comparison")
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="sections to run; a wrong name lists them")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "benchmarks", help="folder for the tables")
+    options = parser.parse_args(arguments)
+    if options.threads < 1 or (options.turns is not None and options.turns < 1):
+        parser.error("need at least one thread and one turn")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,13 +31,8 @@ class Bench:
         prepare: Callable[[Any], None] | None = None,
         among: Callable[[Any], bool] = lambda peer: True,
     ) -> dict[str, float]:
-        """The median seconds of the work in each peer that offers it, by the peer's name.
-
-        A quick run leaves out programs to be compiled, except for whole steps.
-        """
+        """The median seconds of the work in each peer that offers it, by the peer's name."""
         peers = {peer.name: peer for peer in self.peers if hasattr(peer, work) and among(peer)}
-        if self.quick and work != "step":
-            peers = {name: peer for name, peer in peers.items() if eager(peer)}
         calls = {name: getattr(peer, work)(*args) for name, peer in peers.items()}
         calls = {name: call for name, call in calls.items() if call is not None}
         return self.clock.medians(calls, prepare and (lambda name: prepare(peers[name])))

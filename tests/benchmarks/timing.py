@@ -14,6 +14,7 @@ REST = 0.02  # seconds before a turn: the idle workers of another library's thre
 TURN = 0.01  # seconds that a turn lasts at least
 SLOW = 0.05  # seconds: a call that takes longer needs no other call before it to wake the workers and fill the caches
 WARM_UP = 3  # calls of each before the first turn: compilation, first allocations
+PATIENCE = 1.0  # seconds: of a call that takes longer there are two before the first turn
 LEAST_TURNS = 3
 
 
@@ -38,14 +39,7 @@ class Clock:
 
         Raises: Disagreement where results differ by more than `tolerance` times the largest value of the first one's.
         """
-        first_time, results = {}, {}
-        for name, call in calls.items():
-            if prepare:
-                prepare(name)
-            results[name], first_time[name] = _warm_up(call)
-        check_agreement(results, tolerance)
-        results.clear()  # a call that finds the last result's memory free is faster
-
+        first_time = _warm_up(calls, prepare or (lambda name: None), tolerance)
         repeats = {name: min(1000, max(1, round(TURN / seconds))) for name, seconds in first_time.items()}
         waking = {name: int(seconds < SLOW) for name, seconds in first_time.items()}
         round_time = sum(REST + (waking[name] + repeats[name]) * seconds for name, seconds in first_time.items())
@@ -58,14 +52,19 @@ class Clock:
         return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def _warm_up(call: Call) -> tuple[Any, float]:
-    """The last result of a few calls, and the time of the fastest."""
-    fastest, result = float("inf"), None
-    for _ in range(WARM_UP):
-        start = time.perf_counter()
-        result = call()
-        fastest = min(fastest, time.perf_counter() - start)
-    return result, max(fastest, 1e-7)
+def _warm_up(calls: Mapping[str, Call], prepare: Callable[[str], None], tolerance: float) -> dict[str, float]:
+    """The least time of each of the first calls, whose last results agree: as many of each, for a call may train."""
+    fastest, results = dict.fromkeys(calls, float("inf")), {}
+    for already in range(WARM_UP):
+        for name, call in calls.items():
+            prepare(name)
+            start = time.perf_counter()
+            results[name] = call()
+            fastest[name] = max(1e-7, min(fastest[name], time.perf_counter() - start))
+        if already and max(fastest.values(), default=0.0) > PATIENCE:  # the very first call may have compiled
+            break
+    check_agreement(results, tolerance)
+    return fastest
 
 
 def _turn(call: Call, waking: int, repeats: int) -> float:

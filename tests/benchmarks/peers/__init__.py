@@ -18,13 +18,16 @@ def limit_threads(count: int) -> None:
         os.environ[name] = str(count)
 
 
-def installed(threads: int, notes: list[str]) -> Iterator[Any]:
-    """minigrad, then each setting of the peers that are installed; of the others, a note how to install them."""
+def installed(threads: int, notes: list[str], compiling: bool = True) -> Iterator[Any]:
+    """minigrad, then each setting of the peers that are installed; of the others, a note how to install them.
+
+    Without `compiling`, those are left out that compile a program for each piece of work, which takes a while.
+    """
     torch_settings = [{}, {"channels_last": True}, {"fused": True}, {"channels_last": True, "fused": True}]
     for module, package, settings in (
         ("ours", None, [{}]),
         ("pytorch", "torch", torch_settings),
-        ("xla", "jax", [{}]),
+        *([("xla", "jax", [{}])] if compiling else []),
     ):
         peer = load(module, package, notes)
         if peer is not None:
