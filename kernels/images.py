@@ -12,7 +12,8 @@ from .simd import lane_sum, lanes, load, splat, store
 from .threads import Launcher
 from .tile import REGISTERS, clamped, floored, lanewise, listed, outer, spaced, store_tile, transpose_to, zeros
 
-ROWS, COLUMNS = (6, 4) if REGISTERS == 32 else (3, 4)
+ROWS, COLUMNS = (6, 4) if REGISTERS == 32 else (6, 2)
+FEW_ROWS, FEW_COLUMNS = 3, 3  # of a tile for up to so many filters
 SINGLE_COLUMNS = 8  # of a tile of one filter, which is all that a group of a depthwise convolution has
 
 
@@ -42,7 +43,13 @@ def image_tile(rows, columns):
     return multiply
 
 
-few_tile, single_tile = image_tile(ROWS, COLUMNS), image_tile(1, SINGLE_COLUMNS)
+whole_tile, few_tile = image_tile(ROWS, COLUMNS), image_tile(FEW_ROWS, FEW_COLUMNS)
+single_tile = image_tile(1, SINGLE_COLUMNS)
+
+
+def rows_for(filters):
+    """The filters of a tile, which are those of a panel."""
+    return 1 if filters == 1 else FEW_ROWS if filters <= FEW_ROWS else ROWS
 
 
 @kernel
@@ -71,18 +78,18 @@ def correlate_range(
             at = channel * terms
             for p in range(0, outputs, STRIP):
                 count = min(STRIP, outputs - p)
-                if rows == 1:
-                    for q in range(0, count, SINGLE_COLUMNS):
-                        starts = listed(pixels, p + q, SINGLE_COLUMNS)
-                        single_tile(
-                            source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, q * step, row
-                        )
-                else:
+                if rows == ROWS:
                     for q in range(0, count, COLUMNS):
-                        starts = listed(pixels, p + q, COLUMNS)
-                        few_tile(
-                            source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, q * step, row
-                        )
+                        starts, to = listed(pixels, p + q, COLUMNS), q * step
+                        whole_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
+                elif rows == FEW_ROWS:
+                    for q in range(0, count, FEW_COLUMNS):
+                        starts, to = listed(pixels, p + q, FEW_COLUMNS), q * step
+                        few_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
+                else:
+                    for q in range(0, count, SINGLE_COLUMNS):
+                        starts, to = listed(pixels, p + q, SINGLE_COLUMNS), q * step
+                        single_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
                 for k in range(min(rows, filters - panel * rows)):
                     # Of a strip the images are the columns: what conv.py calls a filter is here an image.
                     results, whole = strip[k * row : (k + 1) * row], groups * filters * plane

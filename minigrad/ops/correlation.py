@@ -66,7 +66,7 @@ def _correlate(
     groups, filters = windows.shape[:2]
     samples, step, least = len(x), lanes(x.dtype), x.dtype.type(floor)
     by_images = over_images(samples, filters, x.dtype)
-    width = (images.ROWS if filters > 1 else 1) if by_images else COLUMNS * step
+    width = images.rows_for(filters) if by_images else COLUMNS * step
     panels = _panels(windows, table.rows, table.columns, width)
     bias = _padded_bias(b, groups, filters, width, x.dtype)
     work = samples * int(table.sizes[10]) * panels.size // 30
