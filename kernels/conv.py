@@ -57,7 +57,7 @@ def pad_image(x, first, sizes, padded):
 
 
 def pixel_tile(columns):
-    @kernel
+    @kernel(inline=True)
     def multiply(source, starts, taps, terms, panels, at, width, bias, channel, floor, strip, row):
         places = spaced(0, lanes(source), columns)
         tile = load_tile(bias, spaced(channel, 0, ROWS), places)
@@ -169,7 +169,7 @@ holds the largest of each and `codes` which it was.
 
 
 def weight_tile(columns):
-    @kernel
+    @kernel(inline=True)
     def multiply(source, starts, pixels, p, count, dy, width, partial, rows):
         places = spaced(0, lanes(source), columns)
         tile = load_tile(partial, rows, places)
