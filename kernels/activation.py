@@ -1,4 +1,7 @@
-"""Activations and their gradients, value by value."""
+"""Activations and their gradients, value by value.
+
+Loops run over slices from 0 on: an index that may be negative to the compiler's knowledge keeps it from using vectors.
+"""
 
 from .jit import kernel
 from .threads import Launcher
@@ -6,9 +9,9 @@ from .threads import Launcher
 
 @kernel
 def relu_forward_range(start, stop, part, x, y):
-    zero = x.dtype.type(0)
-    for i in range(start, stop):
-        y[i] = zero if x[i] <= zero else x[i]
+    zero, source, target = x.dtype.type(0), x[start:stop], y[start:stop]
+    for i in range(target.size):
+        target[i] = zero if source[i] <= zero else source[i]
 
 
 relu_forward = Launcher(relu_forward_range)
@@ -17,9 +20,9 @@ relu_forward = Launcher(relu_forward_range)
 
 @kernel
 def relu_backward_range(start, stop, part, dy, y, dx):
-    zero = dy.dtype.type(0)
-    for i in range(start, stop):
-        dx[i] = zero if y[i] <= zero else dy[i]
+    zero, source, gate, target = dy.dtype.type(0), dy[start:stop], y[start:stop], dx[start:stop]
+    for i in range(target.size):
+        target[i] = zero if gate[i] <= zero else source[i]
 
 
 relu_backward = Launcher(relu_backward_range)
@@ -28,9 +31,9 @@ relu_backward = Launcher(relu_backward_range)
 
 @kernel
 def leaky_forward_range(start, stop, part, x, slope, y):
-    zero = x.dtype.type(0)
-    for i in range(start, stop):
-        y[i] = x[i] if x[i] > zero else x[i] * slope
+    zero, source, target = x.dtype.type(0), x[start:stop], y[start:stop]
+    for i in range(target.size):
+        target[i] = source[i] if source[i] > zero else source[i] * slope
 
 
 leaky_forward = Launcher(leaky_forward_range)
@@ -39,9 +42,9 @@ leaky_forward = Launcher(leaky_forward_range)
 
 @kernel
 def leaky_backward_range(start, stop, part, dy, x, slope, dx):
-    zero = dy.dtype.type(0)
-    for i in range(start, stop):
-        dx[i] = dy[i] if x[i] > zero else dy[i] * slope
+    zero, source, gate, target = dy.dtype.type(0), dy[start:stop], x[start:stop], dx[start:stop]
+    for i in range(target.size):
+        target[i] = source[i] if gate[i] > zero else source[i] * slope
 
 
 leaky_backward = Launcher(leaky_backward_range)

@@ -76,12 +76,6 @@ average_pool_forward = Launcher(average_forward_range)
 
 
 @kernel
-def _zero(dx, start, stop):
-    for i in range(start, stop):
-        dx[i] = 0
-
-
-@kernel
 def _share_pairs(start, stop, dy, size_h, size_w, top, bottom, rows, left, columns, dx):
     """Windows two cells wide side by side, and rows of windows that do not overlap: each row of dx is written once."""
     out_w, count = left.size, lanes(dx)
@@ -93,7 +87,7 @@ def _share_pairs(start, stop, dy, size_h, size_w, top, bottom, rows, left, colum
             while oh < top.size and h >= bottom[oh]:
                 oh += 1
             if oh == top.size or h < top[oh]:
-                _zero(dx, row, row + size_w)
+                dx[row : row + size_w] = 0
                 continue
             source, at, ow = (plane * top.size + oh) * out_w, row + left[0], 0
             for w in range(row, at):
@@ -118,14 +112,15 @@ def _share_pairs(start, stop, dy, size_h, size_w, top, bottom, rows, left, colum
 def _share_cells(start, stop, dy, size_h, size_w, top, bottom, rows, left, right, columns, dx):
     """Any windows: where they overlap their shares add up."""
     for plane in range(start, stop):
-        _zero(dx, plane * size_h * size_w, (plane + 1) * size_h * size_w)
+        dx[plane * size_h * size_w : (plane + 1) * size_h * size_w] = 0
         for oh in range(top.size):
             for ow in range(left.size):
                 share = dy[(plane * top.size + oh) * left.size + ow] / (rows[oh] * columns[ow])
                 for h in range(top[oh], bottom[oh]):
                     row = (plane * size_h + h) * size_w
-                    for w in range(row + left[ow], row + right[ow]):
-                        dx[w] += share
+                    covered = dx[row + left[ow] : row + right[ow]]
+                    for w in range(covered.size):
+                        covered[w] += share
 
 
 @kernel
@@ -143,8 +138,7 @@ def average_backward_range(start, stop, part, dy, shape, top, bottom, rows, left
     if top.size == 1 and left.size == 1 and bottom[0] - top[0] == size_h and right[0] - left[0] == size_w:
         for plane in range(start, stop):
             share = dy[plane] / (rows[0] * columns[0])
-            for i in range(plane * size_h * size_w, (plane + 1) * size_h * size_w):
-                dx[i] = share
+            dx[plane * size_h * size_w : (plane + 1) * size_h * size_w] = share
     elif pairs and not _overlap(top, bottom):
         _share_pairs(start, stop, dy, size_h, size_w, top, bottom, rows, left, columns, dx)
     else:
