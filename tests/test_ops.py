@@ -106,6 +106,28 @@ def test_second_derivatives_agree_with_differences(name, data):
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
+@settings(max_examples=6)
+@given(data=st.data())
+def test_gradients_are_the_same_whether_they_are_recorded_or_not(name, data):
+    """A rule may take a kernel for arrays and ops for tensors; output by output, since such a kernel may need that."""
+    row = ROWS[name]
+    arrays, kwargs = row.draw(data.draw)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    xs = tensors(row, arrays)
+    leaves = [x for x in xs if x.requires_grad]
+    for y in outputs(mg.OPS[name](*xs, **kwargs)):
+        if y.requires_grad:
+            dy = rng.standard_normal(y.shape)
+            plain, recorded = (
+                mg.grad(y, leaves, dy, allow_unused=True, retain_graph=True, create_graph=create_graph)
+                for create_graph in (False, True)
+            )
+            for a, b in zip(plain, recorded, strict=True):
+                if a is not None:
+                    np.testing.assert_allclose(a.data, b.data, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @settings(max_examples=4)
 @given(data=st.data())

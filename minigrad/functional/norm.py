@@ -53,17 +53,18 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: need running_mean and running_var when not training")
-        deviation = ops.sqrt(ops.reshape(running_var, shape=shape) + eps)
-        return _affine((input - ops.reshape(running_mean, shape=shape)) / deviation, weight, bias, shape)
+        scale = ops.divide(1.0 if weight is None else weight, ops.sqrt(running_var + eps))
+        shift = ops.negate(running_mean) * scale
+        shift = shift if bias is None else shift + bias
+        return input * ops.reshape(scale, shape=shape) + ops.reshape(shift, shape=shape)
     count = math.prod(input.shape) // max(channels, 1)
     if count == 1:
         raise ValueError(f"batch_norm: need more than one value per channel in training, got {tuple(input.shape)}")
-    dims = (0, *range(2, len(input.shape)))
-    y, mean, variance = ops.normalize(input, dims=dims, eps=eps)
+    y, mean, variance = ops.batch_norm(input, weight, bias, eps=eps)
     if count:
         _update(running_mean, mean, momentum)
         _update(running_var, variance, momentum, count / (count - 1))
-    return _affine(y, weight, bias, shape)
+    return y
 
 
 def _update(running: Array | None, value: Array, momentum: float, factor: float = 1.0) -> None:
@@ -71,7 +72,7 @@ def _update(running: Array | None, value: Array, momentum: float, factor: float 
     if running is None:
         return
     old, new = (x._array if isinstance(x, Variable) else x for x in (running, value))
-    moved = old * (1 - momentum) + new.reshape(old.shape) * (momentum * factor)
+    moved = old * (1 - momentum) + new * (momentum * factor)
     if isinstance(running, Variable):
         running.copy_(moved)  # type: ignore[attr-defined]
     else:

@@ -98,6 +98,7 @@ from minigrad.ops.loss import (
     cross_entropy as cross_entropy,
 )
 from minigrad.ops.norm import (
+    batch_norm as batch_norm,
     normalize as normalize,
 )
 from minigrad.ops.pool import (

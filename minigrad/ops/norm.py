@@ -1,13 +1,19 @@
-"""Normalisation: the one op behind batch, layer and group norm."""
+"""Normalisation: the op behind layer and group norm, and batch norm's own."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from minigrad.op import Array, op
+from minigrad.kernels import norm as kernels
+from minigrad.kernels.reduce import CHUNK, tree_sum
+from minigrad.kernels.threads import parts
+from minigrad.op import Array, normalised, op
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.elementwise import power
-from minigrad.ops.reduce import mean
+from minigrad.ops.memory import allocate
+from minigrad.ops.reduce import mean, sum
+from minigrad.ops.shape import reshape
 
 
 @op
@@ -36,3 +42,87 @@ def normalize_vjp(dys: tuple[Array, ...], y: Array, variance: Array, dims: tuple
     if d_variance is not None:
         dx = dx + d_variance * deviation * y * (2.0 / count)
     return dx
+
+
+@op
+def batch_norm(x: Array, weight: Array = None, bias: Array = None, *, eps: float) -> Any:
+    """(y, mean, var) per channel: y = weight (x - mean) / sqrt(var + eps) + bias; var is the biased one
+
+    x is (N, C, ...), all others (C); of nothing, mean and var are 0.
+    """
+    name = "batch_norm"
+    one_float_dtype(name, x, weight, bias)
+    if x.ndim < 2:
+        raise ValueError(f"{name}: need x (N, C, ...), got {x.shape}")
+    (samples, channels), dtype = x.shape[:2], x.dtype
+    for what, array in (("weight", weight), ("bias", bias)):
+        if array is not None and array.shape != (channels,):
+            raise ValueError(f"{name}: need {what} {(channels,)}, got {array.shape}")
+    y = allocate(x.shape, dtype)
+    if not x.size:
+        average, variance = np.zeros(channels, dtype), np.zeros(channels, dtype)
+        return (y, average, variance), (x, average, variance, weight, eps)
+    flat, area, chunks = x.reshape(-1), x.size // (samples * channels), -(-samples // CHUNK)
+    means, spreads = allocate((chunks, channels), dtype), allocate((chunks, channels), dtype)
+    kernels.chunk_moments(parts(chunks, x.size // 2), chunks, flat, samples, area, means, spreads)
+    kernels.merge_moments(1, channels, means, spreads, samples, area)
+    average, variance = means[0].copy(), spreads[0] / dtype.type(samples * area)
+    scale = _scale(variance, weight, eps)
+    shift = np.zeros(channels, dtype) if bias is None else bias
+    kernels.batch_norm_forward(parts(samples, x.size // 3), samples, flat, area, average, scale, shift, y.reshape(-1))
+    return (y, average, variance), (x, average, variance, weight, eps)
+
+
+def _scale(variance: np.ndarray, weight: np.ndarray | None, eps: float) -> np.ndarray:
+    scale = 1 / np.sqrt(variance + variance.dtype.type(eps))
+    return scale if weight is None else scale * weight
+
+
+@batch_norm.vjp(masked=True)
+def batch_norm_vjp(
+    dys: tuple[Array, ...], x: Array, average: Array, variance: Array, weight: Array, eps: float, *, needs: Any
+) -> Any:
+    """By x: weight / d (dy - mean(dy) - n mean(dy n)), by weight: sum(dy n); d = sqrt(var + eps), n = (x - mean) / d
+
+    Arrays take two passes; tensors, and gradients by mean (dm / n) or var (2 (x - mean) dv / n), the formula in ops.
+    """
+    dy, d_average, d_variance = dys
+    if isinstance(dy, np.ndarray) and d_average is None and d_variance is None and dy.size:
+        return _fused_gradients(normalised("batch_norm", dy), x, average, variance, weight, eps, needs)
+    dims, shape = (0, *range(2, len(x.shape))), (1, x.shape[1], *(1,) * (len(x.shape) - 2))
+    count = max(math.prod(x.shape) // max(x.shape[1], 1), 1)
+    centred = x - reshape(average, shape=shape)
+    inverse = power(reshape(variance, shape=shape) + eps, -0.5)
+    dx = d_weight = d_bias = None
+    if dy is not None:
+        normal = centred * inverse
+        by_normal = sum(dy * normal, dim=dims)
+        d_weight, d_bias = by_normal, sum(dy, dim=dims)
+        scale = inverse if weight is None else inverse * reshape(weight, shape=shape)
+        mean_of = [reshape(total, shape=shape) / float(count) for total in (d_bias, by_normal)]
+        dx = (dy - mean_of[0] - normal * mean_of[1]) * scale
+    if d_average is not None:
+        dx = (0.0 if dx is None else dx) + reshape(d_average, shape=shape) / float(count) + centred * 0.0
+    if d_variance is not None:
+        dx = (0.0 if dx is None else dx) + reshape(d_variance, shape=shape) * centred * (2.0 / count)
+    return dx, d_weight if weight is not None else None, d_bias
+
+
+def _fused_gradients(
+    dy: np.ndarray, x: np.ndarray, average: np.ndarray, variance: np.ndarray, weight: Any, eps: float, needs: Any
+) -> Any:
+    samples, channels = x.shape[:2]
+    area, chunks = x.size // (samples * channels), -(-samples // CHUNK)
+    partial = allocate((chunks, 2, channels), x.dtype)
+    by, flat = dy.reshape(-1), x.reshape(-1)
+    kernels.gradient_sums(parts(chunks, x.size // 2), chunks, by, flat, samples, area, average, partial)
+    tree_sum(1, 2 * channels, partial.reshape(chunks, -1))
+    total, product = partial[0].copy()
+    inverse, scale = _scale(variance, None, eps), _scale(variance, weight, eps)
+    dx = None
+    if needs[0]:
+        dx, share = allocate(x.shape, x.dtype), x.dtype.type(1 / (samples * area))
+        slope, offset = scale * inverse * inverse * product * share, scale * total * share
+        threads = parts(samples, x.size // 3)
+        kernels.batch_norm_backward(threads, samples, by, flat, area, average, scale, slope, offset, dx.reshape(-1))
+    return dx, product * inverse if weight is not None else None, total

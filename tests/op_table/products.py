@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from op_table.row import Case, add_row, broadcast_pair, values
+from op_table.row import Case, add_row, broadcast_pair, shape, values
 
 
 def matmul_cases(draw: Any) -> Case:
@@ -89,3 +89,30 @@ def normalize_reference(x: np.ndarray, dims: tuple[int, ...], eps: float) -> Any
 
 
 add_row("normalize", normalize_cases, normalize_reference)
+
+
+def batch_norm_cases(draw: Any) -> Case:
+    samples, channels, sizes = draw(st.sampled_from([2, 3, 17])), draw(st.integers(1, 2)), shape(draw, most=1)
+    arrays = [values(draw, (samples, channels, *sizes)), values(draw, (channels,)), values(draw, (channels,))]
+    return arrays[: draw(st.integers(1, 3))], {"eps": draw(st.sampled_from([1e-3, 0.1]))}
+
+
+def batch_norm_reference(x: np.ndarray, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
+    dims, shape = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+    mean, variance = x.mean(dims), x.var(dims)
+    y = (x - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + eps)
+    y = y if weight is None else y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape), mean, variance
+
+
+add_row(
+    "batch_norm",
+    batch_norm_cases,
+    batch_norm_reference,
+    errors=(
+        ([np.ones(3)], {"eps": 0.1}, ValueError, "need x"),
+        ([np.ones((2, 3)), np.ones(2)], {"eps": 0.1}, ValueError, "need weight"),
+        ([np.ones((2, 3)), np.ones(3), np.ones(2)], {"eps": 0.1}, ValueError, "need bias"),
+        ([np.ones((2, 3)), np.ones(3, np.float32)], {"eps": 0.1}, TypeError, "float64 and float32"),
+    ),
+)
