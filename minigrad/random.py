@@ -25,3 +25,14 @@ def generator() -> np.random.Generator:
     Source: Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011.
     """
     return np.random.Generator(np.random.Philox(key=np.array([_seed, next(_draws)], dtype=np.uint64)))
+
+
+def key() -> int:
+    """64 bits that stand for the next draw: what a counter-based stream in a kernel is keyed by.
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
+    """
+    z = (_seed + (next(_draws) + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31

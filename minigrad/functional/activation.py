@@ -1,8 +1,7 @@
 """The nonlinear functions between layers, and dropout."""
 
+import math
 from typing import Any
-
-import numpy as np
 
 from minigrad import ops, random
 from minigrad.functional.arguments import takes_arrays
@@ -75,15 +74,13 @@ def log_softmax(input: Array, dim: int) -> Any:
     return ops.log_softmax(input, dim=dim)
 
 
-def _dropout(name: str, input: Array, shape: tuple[int, ...], p: float, training: bool) -> Any:
+def _dropout(name: str, input: Array, inner: int, p: float, training: bool) -> Any:
     one_float_dtype(name, input)
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: need 0 <= p <= 1, got {p}")
     if not training or p == 0:
         return input
-    kept = random.generator().random(shape, dtype=np.float32) >= p
-    scale = 0.0 if p == 1 else 1.0 / (1.0 - p)
-    return input * np.where(kept, scale, 0.0).astype(input.dtype)
+    return ops.dropout(input, key=random.key(), p=float(p), inner=inner)
 
 
 @takes_arrays
@@ -92,7 +89,7 @@ def dropout(input: Array, p: float = 0.5, training: bool = True) -> Any:
 
     Source: Srivastava and others, "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
-    return _dropout("dropout", input, tuple(input.shape), p, training)
+    return _dropout("dropout", input, 1, p, training)
 
 
 @takes_arrays
@@ -103,4 +100,4 @@ def dropout2d(input: Array, p: float = 0.5, training: bool = True) -> Any:
     """
     if len(input.shape) < 2:
         raise ValueError(f"dropout2d: need input (N, C, ...), got {tuple(input.shape)}")
-    return _dropout("dropout2d", input, (*input.shape[:2], *(1,) * (len(input.shape) - 2)), p, training)
+    return _dropout("dropout2d", input, max(math.prod(input.shape[2:]), 1), p, training)

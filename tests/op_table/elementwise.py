@@ -138,6 +138,35 @@ add_row("softmax", along, lambda x, dim: scipy.special.softmax(x, axis=dim))
 add_row("log_softmax", along, lambda x, dim: scipy.special.log_softmax(x, axis=dim))
 
 
+def dropout_cases(draw: Any) -> Case:
+    x, inner = values(draw, (draw(st.integers(0, 3)), 4)), draw(st.sampled_from([1, 2, 4]))
+    key = draw(st.integers(0, 2**64 - 1))
+    return [x], {"key": key, "p": draw(st.sampled_from([0.0, 0.25, 0.7, 1.0])), "inner": inner}
+
+
+def dropout_reference(x: np.ndarray, *, key: int, p: float, inner: int) -> np.ndarray:
+    def kept(i: int) -> bool:
+        z = (key + i * 0x9E3779B97F4A7C15) % 2**64
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            z = (z ^ z >> shift) * factor % 2**64
+        return (z ^ z >> 31) / 2**64 >= p
+
+    factors = [1 / (1 - p) if kept(i // inner) else 0.0 for i in range(x.size)]
+    return x * np.array(factors).reshape(x.shape)
+
+
+add_row(
+    "dropout",
+    dropout_cases,
+    dropout_reference,
+    linear=(0,),
+    errors=(
+        ([np.ones(3)], {"key": 1, "p": 1.5}, ValueError, "need 0 <= p <= 1"),
+        ([np.ones(3)], {"key": 1, "p": 0.5, "inner": 2}, ValueError, "inner"),
+    ),
+)
+
+
 def class_cases(draw: Any) -> Case:
     samples, classes, sizes = draw(st.integers(0, 20)), draw(st.integers(1, 3)), shape(draw, most=1)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
