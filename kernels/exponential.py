@@ -6,8 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .jit import kernel
-from .simd import broadcast, call_llvm, first_lane, lanes, llvm_type, load, splat, store
+from .simd import broadcast, call_llvm, llvm_type
 
 # By dtype: e^x is 0 below the first and infinite above the second, and the degree of the series is right to one ulp.
 _LIMITS = {types.float32: (-104.0, 89.0, 7), types.float64: (-746.0, 710.0, 13)}
@@ -62,15 +61,3 @@ def _power_of_two(builder, kind, vector, exponent):
 
     biased = builder.add(builder.fptosi(exponent, whole), constant(bias))
     return builder.bitcast(builder.shl(biased, constant(shift)), kind)
-
-
-@kernel
-def exp_run(x, start, stop):
-    """x[start:stop] = e^x, in place; every value has the same bits wherever it stands."""
-    count, i = lanes(x), start
-    while i + count <= stop:
-        store(exp(load(x, i)), x, i)
-        i += count
-    while i < stop:
-        x[i] = first_lane(exp(splat(x, x[i])))
-        i += 1

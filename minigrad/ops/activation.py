@@ -15,13 +15,15 @@ from minigrad.ops.reduce import sum
 from minigrad.ops.trigonometry import tanh
 from minigrad.tape import Variable
 
+CHEAP, COSTLY = 0.25, 1.0  # nanoseconds for a value: to move it, and to exponentiate it
 
-def _launch(kernel: Launcher, *arrays: np.ndarray, settings: tuple[Any, ...] = ()) -> np.ndarray:
-    """What a kernel makes of arrays of one shape and dtype, value by value."""
+
+def _launch(kernel: Launcher, *arrays: np.ndarray, settings: tuple[Any, ...] = (), cost: float = CHEAP) -> np.ndarray:
+    """What a kernel makes of arrays of one shape and dtype, value by value at `cost` nanoseconds each."""
     first = arrays[0]
     y = allocate(first.shape, first.dtype)
     size = first.size
-    kernel(parts(size, size // 4), size, *[a.reshape(-1) for a in arrays], *settings, y.reshape(-1))
+    kernel(parts(size, int(size * cost)), size, *[a.reshape(-1) for a in arrays], *settings, y.reshape(-1))
     return y
 
 
@@ -68,33 +70,31 @@ def elu_vjp(dy: Array, x: Array, positive: Array, alpha: float) -> Any:
     return where(positive, dy, dy * alpha * exp(clip(x, max=0.0)))
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^-x) without overflow: e^-|x| is at most 1."""
-    decay = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, decay).astype(x.dtype) / (decay + 1)
-
-
 @op(broadcasts=True)
 def sigmoid(x: Array) -> Any:
     """1 / (1 + e^-x)"""
-    y = _sigmoid(_float(x))
+    y = _launch(kernels.sigmoid_forward, np.asarray(_float(x)), cost=COSTLY)
     return y, (y,)
 
 
 @sigmoid.vjp
 def sigmoid_vjp(dy: Array, y: Array) -> Any:
-    return dy * y * (1.0 - y)
+    if isinstance(dy, Variable):
+        return dy * y * (1.0 - y)
+    return _launch(kernels.sigmoid_backward, normalised("sigmoid", dy), y)
 
 
 @op(broadcasts=True)
 def silu(x: Array) -> Any:
     """x sigmoid(x)"""
-    x = _float(x)
-    return x * _sigmoid(x), (x,)
+    x = np.asarray(_float(x))
+    return _launch(kernels.silu_forward, x, cost=COSTLY), (x,)
 
 
 @silu.vjp
 def silu_vjp(dy: Array, x: Array) -> Any:
+    if not isinstance(dy, Variable):
+        return _launch(kernels.silu_backward, normalised("silu", dy), x, cost=COSTLY)
     s = sigmoid(x)
     return dy * s * (x * (1.0 - s) + 1.0)
 
@@ -114,17 +114,11 @@ def softplus_vjp(dy: Array, x: Array, linear: Array, beta: float) -> Any:
     return where(linear, dy, dy * sigmoid(x * beta))
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
-    y = allocate(x.shape, x.dtype)
-    special.erf_forward(parts(x.size, 10 * x.size), x.size, x.reshape(-1), y.reshape(-1))
-    return y
-
-
 @op(broadcasts=True)
 def erf(x: Array) -> Any:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x"""
-    x = _float(x)
-    return _erf(x), (x,)
+    x = np.asarray(_float(x))
+    return _launch(special.erf_forward, x, cost=10.0), (x,)
 
 
 @erf.vjp
@@ -135,12 +129,14 @@ def erf_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def gelu(x: Array) -> Any:
     """x Phi(x), with Phi the normal distribution's cumulative function (Hendrycks and Gimpel, 2016)"""
-    x = _float(x)
-    return x * (_erf(x * math.sqrt(0.5)) + 1) * 0.5, (x,)
+    x = np.asarray(_float(x))
+    return _launch(kernels.gelu_forward, x, cost=10.0), (x,)
 
 
 @gelu.vjp
 def gelu_vjp(dy: Array, x: Array) -> Any:
+    if not isinstance(dy, Variable):
+        return _launch(kernels.gelu_backward, normalised("gelu", dy), x, cost=15.0)
     cumulative = (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
     density = exp(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
     return dy * (cumulative + x * density)
