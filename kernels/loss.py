@@ -111,15 +111,16 @@ def cross_entropy_backward_range(start, stop, part, scale, p, labels, weights, i
     for n in range(start, stop):
         for i in range(area):
             label, at = labels[n * area + i], n * classes * area + i
+            known = label != ignored and 0 <= label < classes
             share = p.dtype.type(0)
-            if label != ignored:
+            if known:
                 share = scale * (weights[label] if weights.size else p.dtype.type(1))
             if area == 1:
                 _scaled(p, at, share, classes, dx)
             else:
                 for c in range(classes):
                     dx[at + c * area] = p[at + c * area] * share
-            if label != ignored:
+            if known:
                 dx[at + label * area] -= share
 
 

@@ -165,6 +165,27 @@ def test_the_mean_of_nothing_is_nan_with_gradients_of_zero(function, labels):
     np.testing.assert_array_equal(mg.grad(loss, x, 3.0)[0].data, np.zeros(x.shape))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_fused_cross_entropy_is_the_composed_one(reduction):
+    """Label smoothing of nearly nothing, and losses one by one, go by log_softmax."""
+    x, labels = mg.tensor(RNG.standard_normal((21, 5, 3)), requires_grad=True), RNG.integers(0, 5, (21, 3))
+    labels[4, 1], weight = 3, RNG.uniform(0.5, 2, 5)
+    fused = F.cross_entropy(x, labels, weight, ignore_index=3, reduction=reduction)
+    each = F.cross_entropy(x, labels, weight, ignore_index=3, reduction="none")
+    composed = each.sum() / (weight[labels] * (labels != 3)).sum() if reduction == "mean" else each.sum()
+    np.testing.assert_allclose(fused.item(), composed.item(), rtol=1e-13)
+    found, right = (mg.grad(loss, x, 1.7)[0].data for loss in (fused, composed))
+    np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-15)
+
+
+def test_labels_may_be_overwritten_between_forward_and_backward():
+    x, labels = mg.tensor(RNG.standard_normal((4, 3)), requires_grad=True), np.array([0, 1, 2, 1])
+    right = mg.grad(F.cross_entropy(x, labels), x, 1.0)[0].data
+    loss = F.cross_entropy(x, labels)
+    labels[:] = 2**40
+    np.testing.assert_array_equal(mg.grad(loss, x, 1.0)[0].data, right)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_what_is_ignored_counts_nothing_even_if_it_is_infinite(smoothing):
     x = RNG.standard_normal((3, 4))

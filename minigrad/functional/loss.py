@@ -64,7 +64,7 @@ def _labels(name: str, input: Array, dim: int, target: Array) -> np.ndarray:
     wanted = (*shape[:dim], *shape[dim + 1 :])
     if labels.shape != wanted:
         raise ValueError(f"{name}: need target {wanted} for input {shape}, got {labels.shape}")
-    return labels.astype(np.int64, copy=False)
+    return labels.astype(np.int64)  # a copy: backward needs them as they are now
 
 
 def _picked(scores: Array, labels: np.ndarray, dim: int) -> Any:

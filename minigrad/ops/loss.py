@@ -8,12 +8,11 @@ from minigrad.kernels import loss as kernels
 from minigrad.kernels.reduce import CHUNK, tree_sum
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
-from minigrad.op import Array, op
+from minigrad.op import Array, constant, op
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.elementwise import clip, log, maximum
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
-from minigrad.tape import Variable
 
 
 @op(broadcasts=True)
@@ -77,7 +76,7 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
         raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
     count = float(weight) if mean else 1.0
     loss = np.array(total / count if count else np.nan, x.dtype)  # of nothing the mean is NaN, with gradients of 0
-    return (loss, p), (p, labels, weights, ignored, count)
+    return (loss, p), (p, labels, None if weights is None else constant(weights), ignored, count)
 
 
 def _table(weights: np.ndarray | None, dtype: Any) -> np.ndarray:
@@ -92,7 +91,7 @@ def cross_entropy_vjp(
     """By the loss: (p - 1 at the label) weight / count; by p: the softmax's gradient."""
     dy, dp = dys
     dx = None
-    if dy is not None and not isinstance(dy, Variable):
+    if isinstance(dy, (np.ndarray, np.generic)):
         dx = allocate(p.shape, p.dtype)
         if p.size:
             samples, classes = p.shape[:2]
@@ -101,8 +100,7 @@ def cross_entropy_vjp(
             threads = parts(samples, p.size)
             kernels.cross_entropy_backward(threads, samples, *arrays, ignored, samples, classes, dx.reshape(-1))
     elif dy is not None:
-        plain = weights.detach().numpy() if isinstance(weights, Variable) else weights
-        hit, share = _targets(p.shape, labels, plain, ignored, p.dtype)
+        hit, share = _targets(p.shape, labels, weights, ignored, p.dtype)
         dx = (p - hit) * (dy * (share / count if count else share * 0))
     if dp is not None:
         weighted = dp * p

@@ -17,7 +17,6 @@ from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL, Axes
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
-from minigrad.tape import Variable
 
 
 class Span:
@@ -156,7 +155,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
     def pool_vjp(dys: tuple[Array, ...], places: Array, axes: Axes) -> Any:
         """Arrays go where their places say; tensors by an op that can be differentiated."""
         dy, sizes = dys[0], tuple(a.size for a in axes)
-        if isinstance(dy, Variable):
+        if not isinstance(dy, np.ndarray):
             return unpool(dy, winner_indices(places, axes), sizes=sizes)
         dy = normalised(pool_name, dy)
         dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
