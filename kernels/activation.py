@@ -28,7 +28,8 @@ relu_forward = Launcher(relu_forward_range)
 def relu_backward_range(start, stop, part, dy, y, dx):
     zero, source, gate, target = dy.dtype.type(0), dy[start:stop], y[start:stop], dx[start:stop]
     for i in range(target.size):
-        target[i] = zero if gate[i] <= zero else source[i]
+        value = source[i]  # read in any case: a load that depends on the gate is not vectorised
+        target[i] = zero if gate[i] <= zero else value
 
 
 relu_backward = Launcher(relu_backward_range)
@@ -50,7 +51,8 @@ leaky_forward = Launcher(leaky_forward_range)
 def leaky_backward_range(start, stop, part, dy, x, slope, dx):
     zero, source, gate, target = dy.dtype.type(0), dy[start:stop], x[start:stop], dx[start:stop]
     for i in range(target.size):
-        target[i] = source[i] if gate[i] > zero else source[i] * slope
+        value = source[i]
+        target[i] = value if gate[i] > zero else value * slope
 
 
 leaky_backward = Launcher(leaky_backward_range)
