@@ -2,8 +2,9 @@
 
 Arrays are flat. `taps` says where the cells of a window lie from its first one, `pixels` where the first cell of each
 window lies in an image with its padding: so one kernel serves any window, stride, padding and dilation, and the input
-gradient as well, which is the same sum over other cells. Filters come in panels (groups, panels, taps, width): at each
-tap the weights of as many filters as a tile is wide. `sizes` is told in `Sizes`.
+gradient as well, which is the same sum over other cells. `reach` says which taps of each window lie within the image's
+rows. Filters come in panels (groups, panels, taps, width): at each tap the weights of as many filters as a tile is
+wide. `sizes` is told in `Sizes`.
 """
 
 from typing import NamedTuple
@@ -56,12 +57,19 @@ def pad_image(x, first, sizes, padded):
                 target[i] = source[i]
 
 
+@kernel(inline=True)
+def seen_taps(reach, first, count):
+    """The taps with which any of `count` pixels may see more than padding: those of the first and last hold all."""
+    last = first + count - 1
+    return min(reach[0, first], reach[0, last]), max(reach[1, first], reach[1, last])
+
+
 def pixel_tile(columns):
     @kernel(inline=True)
-    def multiply(source, starts, taps, terms, panels, at, width, bias, channel, floor, strip, row):
+    def multiply(source, starts, taps, seen, panels, at, width, bias, channel, floor, strip, row):
         places = spaced(0, lanes(source), columns)
         tile = load_tile(bias, spaced(channel, 0, ROWS), places)
-        for t in range(terms):
+        for t in range(seen[0], seen[1]):
             tile = outer(tile, source, starts, taps[t], panels, places, at + t * width)
         store_tile(floored(tile, floor), strip, spaced(row * width, width, ROWS), places)
 
@@ -118,7 +126,7 @@ def strip_to_bytes(strip, width, count, filters, codes, first, plane, corner):
 
 
 @kernel
-def correlate_range(start, stop, part, x, panels, bias, taps, pixels, places, sizes, floor, y, codes, scratch):
+def correlate_range(start, stop, part, x, panels, bias, taps, pixels, reach, places, sizes, floor, y, codes, scratch):
     groups, channels, filters, terms, outputs, plane = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10], sizes[11]
     rows, pitch = sizes[5], sizes[6]
     narrow, wide = lanes(x), COLUMNS * lanes(x)
@@ -146,10 +154,11 @@ def correlate_range(start, stop, part, x, panels, bias, taps, pixels, places, si
             count = min(STRIP, outputs - p)
             for q in range(0, count, ROWS):
                 starts, channel = listed(pixels, p + q, ROWS), g * rounded + first
+                seen = seen_taps(reach, p + q, ROWS)
                 if present <= narrow:
-                    narrow_tile(source, starts, taps, terms, panels, at, wide, bias, channel, floor, strip, q)
+                    narrow_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, q)
                 else:
-                    wide_tile(source, starts, taps, terms, panels, at, wide, bias, channel, floor, strip, q)
+                    wide_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, q)
             if pooled:
                 pool_strip(strip, wide, count // 4, choices)
                 strip_to_planes(strip, wide, count // 4, present, y, target + p // 4, plane, places, corner)

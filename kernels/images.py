@@ -5,7 +5,7 @@ multiplied by the lanes. Filters come in panels (groups, panels, taps, rows). It
 lanes, times groups.
 """
 
-from .conv import STRIP, pool_strip, strip_to_bytes, strip_to_planes
+from .conv import STRIP, pool_strip, seen_taps, strip_to_bytes, strip_to_planes
 from .jit import kernel
 from .reduce import CHUNK
 from .simd import lane_sum, lanes, load, splat, store
@@ -33,10 +33,10 @@ def to_lanes(x, first, row, present, pixels, where, lanes_of, start):
 
 def image_tile(rows, columns):
     @kernel(inline=True)
-    def multiply(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, target, row):
+    def multiply(source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, target, row):
         weights, places = spaced(0, 1, rows), spaced(0, lanes(source), columns)
         tile = outer(zeros(source, rows, columns), bias, weights, channel, ones, spaced(0, 0, columns), 0)
-        for t in range(terms):
+        for t in range(seen[0], seen[1]):
             tile = outer(tile, panels, weights, at + t * rows, source, starts, taps[t])
         store_tile(floored(tile, floor), strip, spaced(target, row, rows), places)
 
@@ -54,7 +54,24 @@ def rows_for(filters):
 
 @kernel
 def correlate_range(
-    start, stop, part, x, panels, bias, taps, pixels, places, where, sizes, samples, rows, floor, y, codes, scratch
+    start,
+    stop,
+    part,
+    x,
+    panels,
+    bias,
+    taps,
+    pixels,
+    reach,
+    places,
+    where,
+    sizes,
+    samples,
+    rows,
+    floor,
+    y,
+    codes,
+    scratch,
 ):
     groups, channels, filters, terms, outputs, plane = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10], sizes[11]
     step, image, padded = lanes(x), sizes[3] * sizes[4], sizes[5] * sizes[6] * lanes(x)
@@ -80,16 +97,22 @@ def correlate_range(
                 count = min(STRIP, outputs - p)
                 if rows == ROWS:
                     for q in range(0, count, COLUMNS):
-                        starts, to = listed(pixels, p + q, COLUMNS), q * step
-                        whole_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
+                        starts, seen = listed(pixels, p + q, COLUMNS), seen_taps(reach, p + q, COLUMNS)
+                        whole_tile(
+                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
+                        )
                 elif rows == FEW_ROWS:
                     for q in range(0, count, FEW_COLUMNS):
-                        starts, to = listed(pixels, p + q, FEW_COLUMNS), q * step
-                        few_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
+                        starts, seen = listed(pixels, p + q, FEW_COLUMNS), seen_taps(reach, p + q, FEW_COLUMNS)
+                        few_tile(
+                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
+                        )
                 else:
                     for q in range(0, count, SINGLE_COLUMNS):
-                        starts, to = listed(pixels, p + q, SINGLE_COLUMNS), q * step
-                        single_tile(source, starts, taps, terms, panels, at, bias, channel, ones, floor, strip, to, row)
+                        starts, seen = listed(pixels, p + q, SINGLE_COLUMNS), seen_taps(reach, p + q, SINGLE_COLUMNS)
+                        single_tile(
+                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
+                        )
                 for k in range(min(rows, filters - panel * rows)):
                     # Of a strip the images are the columns: what conv.py calls a filter is here an image.
                     results, whole = strip[k * row : (k + 1) * row], groups * filters * plane

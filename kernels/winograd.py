@@ -73,15 +73,15 @@ def filters_range(start, stop, part, panels, channels, u, scratch):
     own = scratch[part]
     for item in range(start, stop):
         panel, c = item // channels, item % channels
-        source, target = item * 9 * width, (panel * PLACES * channels + c) * width
+        source, target = (panel * 9 * channels + 3 * c) * width, (panel * PLACES * channels + c) * width
+        place = channels * width
         for at in range(0, width, lanes(panels)):
-            filter_lines(panels, source + at, 3 * width, width, 3, own, 0, 3 * lanes(panels), lanes(panels))
-            place = channels * width
+            filter_lines(panels, source + at, 3 * place, width, 3, own, 0, 3 * lanes(panels), lanes(panels))
             filter_lines(own, 0, lanes(panels), 3 * lanes(panels), 6, u, target + at, place, 6 * place)
 
 
 transform_filters = Launcher(filters_range)
-"""u (panels, 36, C, width) from panels (panels, C, 3, 3, width). Items are panels times channels."""
+"""u (panels, 36, C, width) from panels (panels, 3, C, 3, width). Items are panels times channels."""
 
 
 @kernel
@@ -240,14 +240,17 @@ def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, part
                             wide_sum(v, starts, all_channels, d, at, all_filters, count, sums, targets)
         for item in range(all_filters // width * channels):
             panel, c = item // channels, item % channels
-            source, target = (panel * PLACES * summed + c) * width, item * 9 * width
+            source, target = (panel * PLACES * summed + c) * width, (panel * 9 * channels + 3 * c) * width
+            dw, line = partial[chunk], 3 * channels * width
             for at in range(0, width, step):
                 filter_gradient_lines(sums, source + at, 6 * sum_place, sum_place, 6, square, 0, 6 * step, step)
-                filter_gradient_lines(square, 0, step, 6 * step, 3, partial[chunk], target + at, width, 3 * width)
+                filter_gradient_lines(
+                    square, 0, step, 6 * step, 3, partial[chunk], target + at, width, 3 * channels * width
+                )
 
 
 winograd_weight_gradient = Launcher(weight_gradient_range, flushes=True)
-"""partial (chunks, panels, C, 3, 3, width): dw of each chunk of the batch, for tree_sum."""
+"""partial (chunks, panels, 3, C, 3, width): dw of each chunk of the batch, for tree_sum."""
 
 
 def forward_scratch(sizes, step):

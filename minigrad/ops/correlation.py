@@ -32,12 +32,12 @@ def _windows(w: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...], width: int) -> np.ndarray:
-    """Some cells of filters (groups, K, C, FH, FW) as panels (groups, panels, taps, width), filled up with 0."""
+    """Some cells of filters (groups, K, C, FH, FW) as panels (groups, panels, FH * C * FW, width), filled up with 0."""
     groups, filters, channels, height, across = windows.shape
     if (rows, columns) != (tuple(range(height)), tuple(range(across))):
         windows = windows[:, :, :, list(rows)][..., list(columns)]
     terms = channels * len(rows) * len(columns)
-    count, flat = -(-filters // width), windows.reshape(groups, filters, terms)
+    count, flat = -(-filters // width), windows.swapaxes(2, 3).reshape(groups, filters, terms)
     if filters % width:
         flat = np.concatenate((flat, np.zeros((groups, -filters % width, terms), flat.dtype)), 1)
     panels = allocate((groups, count, terms, width), windows.dtype)
@@ -75,16 +75,16 @@ def _correlate(
         n_parts = parts(items, work)
         scratch = allocate((n_parts, images.correlate_scratch(table.sizes, width, step)), x.dtype)
         images.correlate_images(
-            n_parts, items, x.reshape(-1), panels.reshape(-1), bias, lined.taps, lined.pixels, table.places,
-            lined.where, table.sizes, samples, width, least, y.reshape(-1), codes.reshape(-1), scratch,
+            n_parts, items, x.reshape(-1), panels.reshape(-1), bias, lined.taps, lined.pixels, table.reach,
+            table.places, lined.where, table.sizes, samples, width, least, y.reshape(-1), codes.reshape(-1), scratch,
         )  # fmt: skip
         return
     items = samples * groups * panels.shape[1]
     n_parts = parts(items, work)
     scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, step)), x.dtype)
     kernels.correlate(
-        n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, table.pixels, table.places, table.sizes,
-        least, y.reshape(-1), codes.reshape(-1), scratch,
+        n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, table.pixels, table.reach, table.places,
+        table.sizes, least, y.reshape(-1), codes.reshape(-1), scratch,
     )  # fmt: skip
 
 
@@ -157,14 +157,18 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     if winograd.suits(axes, channels, filters, groups):
         total = winograd.weight_gradient(dy, x, axes, panels, width)
     elif over_images(len(x), filters, x.dtype):
-        return _image_weight_gradient(dy, x, forward_table(axes, channels, filters, groups)).reshape(shape)
+        total = _image_weight_gradient(dy, x, forward_table(axes, channels, filters, groups))
     else:
         total = _weight_gradient(dy, x, forward_table(axes, channels, filters, groups), panels, width)
-    dw = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
-    return np.ascontiguousarray(dw.reshape(groups, panels * width, terms)[:, :filters]).reshape(shape)
+    if total.shape[-1] == width:  # in panels
+        whole = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
+        total = whole.reshape(groups, panels * width, terms)[:, :filters]
+    height, across = (1, *shape[2:])[-2:]
+    return np.ascontiguousarray(total.reshape(groups, filters, height, channels, across).swapaxes(2, 3)).reshape(shape)
 
 
 def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.ndarray:
+    """dw as (groups, filters, taps)."""
     groups, filters, terms = (int(table.sizes[i]) for i in (0, 2, 9))
     step = lanes(dy.dtype)
     lined = lane_table(table, step)

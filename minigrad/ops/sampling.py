@@ -43,8 +43,9 @@ class Table:
     """A convolution, or one phase of its input gradient, as kernels take it."""
 
     sizes: np.ndarray  # see kernels.conv.Sizes
-    taps: np.ndarray  # where each cell of a window lies from its first one
+    taps: np.ndarray  # where each cell of a window lies from its first one: row by row, each over all channels
     pixels: np.ndarray  # where the first cell of each window lies
+    reach: np.ndarray  # (2, pixels): the taps [first, end) of each window that are not above or below the image
     places: np.ndarray  # where each result goes in its plane; empty if they fill it in order
     rows: tuple[int, ...]  # the cells of the window that are used, along the height
     columns: tuple[int, ...]
@@ -88,15 +89,19 @@ def _table(
     """The table of two lines, whose results go to planes of those sizes."""
     height, across = lines
     rows, pitch = (line.before + line.size + line.after for line in lines)
-    cells = np.add.outer(np.array(height.shifts, np.int64) * pitch, np.array(across.shifts, np.int64)).reshape(-1)
-    taps = np.add.outer(np.arange(channels) * rows * pitch, cells).reshape(-1)
+    cells = np.add.outer(np.arange(channels) * rows * pitch, np.array(across.shifts, np.int64)).reshape(-1)
+    taps = np.add.outer(np.array(height.shifts, np.int64) * pitch, cells).reshape(-1)
     oh, ow = np.arange(height.outputs)[:, None], np.arange(across.outputs)
     pixels = (oh * height.step + height.before) * pitch + ow * across.step + across.before
     places = (height.start + oh * height.stride) * plane[1] + across.start + ow * across.stride
-    if pooled:  # window by window
+    reach = np.broadcast_to(_reach(height)[:, :, None] * cells.size, (2, *pixels.shape))
+    if pooled:  # window by window; both rows of a window see what one of them does
         high, wide = height.outputs // 2, across.outputs // 2
         pixels = pixels[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2).swapaxes(1, 2)
+        seen = reach[:, : 2 * high, 0].reshape(2, high, 2)
+        reach = np.repeat(np.stack((seen[0].min(1), seen[1].max(1))), 4 * wide, axis=1)
         plane = high, wide
+    more = max(ROWS, SINGLE_COLUMNS)  # a last tile that is not full computes its last pixel again
     is_whole = (height.stride, across.stride) == (1, 1)
     sizes = Sizes(
         groups, channels, filters, height.size, across.size, rows, pitch, height.before, across.before, taps.size,
@@ -105,11 +110,20 @@ def _table(
     return Table(
         np.array(sizes, np.int64),
         np.pad(taps, (0, ROWS + COLUMNS), mode="edge" if len(taps) else "constant"),
-        np.pad(pixels.reshape(-1), (0, max(ROWS, SINGLE_COLUMNS)), mode="edge"),
+        np.pad(pixels.reshape(-1), (0, more), mode="edge"),
+        np.pad(reach.reshape(2, -1), ((0, 0), (0, more)), mode="edge"),
         np.zeros(0, np.int64) if is_whole else places.reshape(-1),
         height.cells,
         across.cells,
     )
+
+
+def _reach(line: Line) -> np.ndarray:
+    """(2, outputs): the first shift with which an output sees a cell of the input, and the end of those."""
+    cells = np.arange(line.outputs)[:, None] * line.step + np.array(line.shifts, np.int64)
+    sees = (cells >= 0) & (cells < line.size)
+    first = np.where(sees.any(1), sees.argmax(1), 0) if cells.size else np.zeros(line.outputs, np.int64)
+    return np.stack((first, first + sees.sum(1)))
 
 
 def _two(axes: tuple[Axis, ...]) -> tuple[Axis, Axis]:
