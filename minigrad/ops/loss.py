@@ -50,7 +50,7 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
     if weights is not None and weights.shape != x.shape[1:2]:
         raise ValueError(f"{name}: need weights {x.shape[1:2]}, one for each class, got {weights.shape}")
     p, (samples, classes) = allocate(x.shape, x.dtype), x.shape[:2]
-    total, weight, unknown = np.zeros(3, x.dtype)
+    total = weight = unknown = 0.0
     if x.size:
         chunks = -(-samples // CHUNK)
         threads = parts(chunks, 3 * x.size)
@@ -70,18 +70,21 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
             scratch,
         )
         tree_sum(1, 3, sums)
-        total, weight, unknown = sums[0]
+        total, weight, unknown = sums[0].tolist()
     if unknown:
         bad = (labels != ignored) & ((labels < 0) | (labels >= classes))
         raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
-    count = float(weight) if mean else 1.0
+    count = weight if mean else 1.0
     loss = np.array(total / count if count else np.nan, x.dtype)  # of nothing the mean is NaN, with gradients of 0
     return (loss, p), (p, labels, None if weights is None else constant(weights), ignored, count)
 
 
 def _table(weights: np.ndarray | None, dtype: Any) -> np.ndarray:
     """The classes' weights, none if all are 1."""
-    return np.empty(0, dtype) if weights is None else weights
+    return _NO_WEIGHTS[dtype] if weights is None else weights
+
+
+_NO_WEIGHTS = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
 
 @cross_entropy.vjp

@@ -14,7 +14,8 @@ from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, constant, normalised, op
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import SPATIAL, Axes
+from minigrad.ops.conv import SPATIAL
+from minigrad.ops.correlation import Axes
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
 
