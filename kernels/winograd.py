@@ -244,9 +244,7 @@ def weight_gradient_range(start, stop, part, dy, x, where, dy_where, sizes, part
             dw, line = partial[chunk], 3 * channels * width
             for at in range(0, width, step):
                 filter_gradient_lines(sums, source + at, 6 * sum_place, sum_place, 6, square, 0, 6 * step, step)
-                filter_gradient_lines(
-                    square, 0, step, 6 * step, 3, partial[chunk], target + at, width, 3 * channels * width
-                )
+                filter_gradient_lines(square, 0, step, 6 * step, 3, dw, target + at, width, line)
 
 
 winograd_weight_gradient = Launcher(weight_gradient_range, flushes=True)
