@@ -10,6 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.functional.fused import conv2d_relu
 from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import Launcher
 from minigrad.ops import memory
@@ -62,6 +63,13 @@ CASES = {
     "conv2d": (lambda *xs: F.conv2d(*xs, stride=(2, 1), padding=1, groups=2), (37, 4, 7, 5), (6, 2, 3, 2), (6,)),
     "conv1d": (lambda *xs: F.conv1d(*xs, padding="same", dilation=2), (37, 3, 9), (5, 3, 4), (5,)),
     "conv_transpose2d": (lambda *xs: F.conv_transpose2d(*xs, stride=2), (37, 3, 4, 3), (3, 2, 3, 2)),
+    "conv2d of many filters": (lambda *xs: F.conv2d(*xs, padding=1), (19, 3, 5, 6), (17, 3, 3, 2), (17,)),
+    "conv2d by Winograd": (lambda *xs: F.conv2d(*xs, padding=1), (11, 17, 6, 9), (18, 17, 3, 3), (18,)),
+    "depthwise conv2d": (lambda *xs: F.conv2d(*xs, groups=5), (19, 5, 6, 4), (5, 1, 3, 3), (5,)),
+    "rectified": (lambda *xs: conv2d_relu(*xs, 2, 1, 1, 1, False), (19, 3, 6, 7), (17, 3, 3, 3), (17,)),
+    "pooled over images": (lambda *xs: conv2d_relu(*xs, 1, 2, 1, 1, True), (19, 2, 6, 7), (3, 2, 5, 5), (3,)),
+    "pooled over channels": (lambda *xs: conv2d_relu(*xs, 1, 0, 1, 1, True), (19, 2, 6, 7), (17, 2, 3, 3), (17,)),
+    "pooled by Winograd": (lambda *xs: conv2d_relu(*xs, 1, 1, 1, 1, True), (11, 17, 6, 9), (18, 17, 3, 3), (18,)),
     "conv1x1": (F.conv1x1, (37, 3, 5, 3), (5, 3), (5,)),
     "locally_connected2d": (lambda *xs: F.locally_connected2d(*xs, padding=1), (19, 3, 4, 3), (5, 4, 3, 3, 2, 2)),
     "locally_connected1d": (lambda *xs: F.locally_connected1d(*xs, stride=2), (19, 3, 7), (3, 5, 3, 3)),
@@ -88,7 +96,9 @@ CASES = {
     "batch_norm": (lambda *xs: F.batch_norm(xs[0], None, None, *xs[1:], training=True), (37, 3, 5, 7), (3,), (3,)),
     "batch_norm of columns": (lambda x: F.batch_norm(x, None, None, training=True), (37, 5)),
     "linear": (F.linear, (37, 5), (3, 5), (3,)),
+    "linear of many": (F.linear, (203, 45), (33, 45), (33,)),
     "matmul": (mg.matmul, (3, 5, 7), (3, 7, 3)),
+    "matmul of many terms": (mg.matmul, (2, 9, 300), (300, 19)),
 }
 
 
@@ -106,9 +116,10 @@ def test_any_number_of_parts_gives_the_same_bits(name, dtype, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", list(CASES))
-def test_outputs_and_scratch_are_written_before_they_are_read_and_wholly(name, monkeypatch):
-    clean = run(*CASES[name], dtype=np.float32)
+def test_outputs_and_scratch_are_written_before_they_are_read_and_wholly(name, dtype, monkeypatch):
+    clean = run(*CASES[name], dtype=dtype)
     fenced = []
 
     def poison(shape, dtype):
@@ -120,7 +131,7 @@ def test_outputs_and_scratch_are_written_before_they_are_read_and_wholly(name, m
 
     for module in having("allocate"):
         monkeypatch.setattr(module, "allocate", poison)
-    for a, b in zip(run(*CASES[name], dtype=np.float32), clean, strict=True):
+    for a, b in zip(run(*CASES[name], dtype=dtype), clean, strict=True):
         np.testing.assert_array_equal(a, b)
     assert fenced
     for margin in itertools.chain(*fenced):  # nothing is written outside

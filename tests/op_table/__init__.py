@@ -2,7 +2,7 @@
 which inputs it must refuse. The property tests run every row; a test fails for an op without one.
 """
 
-from op_table import elementwise, products, shapes, windows
+from op_table import elementwise, fused, products, shapes, windows
 from op_table.row import ROWS
 
-__all__ = ["ROWS", "elementwise", "products", "shapes", "windows"]
+__all__ = ["ROWS", "elementwise", "fused", "products", "shapes", "windows"]

@@ -44,6 +44,11 @@ def values(draw: Any, shape: tuple[int, ...], low: float = -2.0, high: float = 2
     return rng.permutation(grid).reshape(shape)
 
 
+def small_values(draw: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of which sums of hundreds of products stay small, for what has no kinks."""
+    return values(draw, shape, -0.5, 0.5, gap=0.0)
+
+
 def shape(draw: Any, least: int = 0, most: int = 3, empty: bool = False) -> tuple[int, ...]:
     return tuple(draw(st.lists(st.integers(0 if empty else 1, 3), min_size=least, max_size=most)))
 

@@ -9,7 +9,7 @@ from hypothesis import assume, strategies as st
 from minigrad.functional import pool as pooling
 from minigrad.ops.geometry import Axis, window_axes
 from minigrad.ops.pool import Span
-from op_table.row import Case, add_row, shape, values
+from op_table.row import Case, add_row, shape, small_values, values
 
 
 def axes(draw: Any, rank: int) -> tuple[Axis, ...]:
@@ -26,11 +26,29 @@ def axes(draw: Any, rank: int) -> tuple[Axis, ...]:
     return tuple(found)
 
 
+def winograd_axes(draw: Any) -> tuple[Axis, ...]:
+    """Windows of 3 x 3 at stride 1, with three and more outputs."""
+    found: tuple[Axis, ...] = ()
+    for _ in range(2):
+        before, after = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+        size = draw(st.integers(max(3, 5 - before - after), 5))
+        found += window_axes("table", (size,), 3, 1, ((before, after),), 1)
+    return found
+
+
 def conv_geometry(draw: Any, rank: int) -> tuple[Any, ...]:
-    groups = draw(st.integers(1, 2))
+    """A few of everything; now and then as many filters, or images, as it takes to reach each kernel."""
+    kind = draw(st.sampled_from(["few"] * 9 + ["filters", "images", "depthwise"] + ["winograd"] * (rank == 2)))
+    groups = draw(st.integers(3, 5)) if kind == "depthwise" else 1 if kind == "winograd" else draw(st.integers(1, 2))
     channels, filters = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-    where = axes(draw, rank)
     samples = draw(st.integers(0, 2))
+    if kind == "filters":
+        filters = groups * draw(st.sampled_from([8, 16, 17, 33]))
+    elif kind == "winograd":
+        channels, filters, samples = 16, draw(st.integers(16, 17)), 1
+    elif kind != "few":
+        samples = draw(st.integers(4, 9))
+    where = winograd_axes(draw) if kind == "winograd" else axes(draw, rank)
     x = (samples, channels, *(a.size for a in where))
     w = (filters, channels // groups, *(a.window for a in where))
     dy = (samples, filters, *(a.out for a in where))
@@ -40,20 +58,20 @@ def conv_geometry(draw: Any, rank: int) -> tuple[Any, ...]:
 def conv_rows(rank: int) -> None:
     def forward(draw: Any) -> Case:
         x, w, _, settings = conv_geometry(draw, rank)
-        return [values(draw, x), values(draw, w), values(draw, w[:1])], settings
+        return [small_values(draw, x), small_values(draw, w), small_values(draw, w[:1])], settings
 
     def transpose(draw: Any) -> Case:
         _, w, dy, settings = conv_geometry(draw, rank)
-        return [values(draw, dy), values(draw, w)], settings
+        return [small_values(draw, dy), small_values(draw, w)], settings
 
     def weight_gradient(draw: Any) -> Case:
         x, _, dy, settings = conv_geometry(draw, rank)
-        return [values(draw, dy), values(draw, x)], settings
+        return [small_values(draw, dy), small_values(draw, x)], settings
 
     def convolve(draw: Any) -> Case:
         x, w, _, settings = conv_geometry(draw, rank)
         shape = (w[0], x[1], *w[2:])
-        return [values(draw, x), values(draw, shape)], {"axes": settings["axes"]}
+        return [small_values(draw, x), small_values(draw, shape)], {"axes": settings["axes"]}
 
     ones = window_axes("table", (4,) * rank, 2, 1, 0, 1)
     x, w = np.ones((1, 2, *(4,) * rank)), np.ones((3, 2, *(2,) * rank))
