@@ -2,6 +2,7 @@
 
 This folder knows nothing of tensors and imports numpy, numba (with its llvmlite) and the standard library. Ops check,
 kernels trust: shapes, dtypes and contiguity are validated above, and a kernel reads raw memory, so nothing but an op
-calls one. A kernel allocates nothing: outputs and scratch come in as its last arguments. A parallel kernel is a serial
-worker over a range of items plus a thin driver that cuts the range into parts, paired by `threads.Launcher`.
+calls one. A kernel allocates nothing: outputs and scratch come in as its last arguments. What an op launches is a
+serial worker over a range of items, for which `threads.Launcher` makes the driver that cuts the range into parts.
+README.md beside this file explains vectors, register tiles and what is built of them.
 """

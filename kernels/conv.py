@@ -7,7 +7,7 @@ rows. Filters come in panels (groups, panels, taps, width): at each tap the weig
 wide. `sizes` is told in `Sizes`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .jit import kernel
 from .reduce import CHUNK
@@ -246,12 +246,12 @@ conv_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 """partial (chunks, groups * panels, taps rounded to ROWS, width): dw of each chunk of the batch, for tree_sum."""
 
 
-def correlate_scratch(sizes, step):
+def correlate_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `correlate`, in values, for vectors of `step` of them."""
     strips = (STRIP + ROWS + STRIP // 4) * COLUMNS * step
-    return padded_size(sizes) + strips + step * step
+    return int(padded_size(sizes)) + strips + step * step
 
 
-def weight_scratch(sizes, step):
+def weight_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `conv_weight_gradient`, likewise."""
-    return padded_size(sizes) + (DEPTH + step) * COLUMNS * step
+    return int(padded_size(sizes)) + (DEPTH + step) * COLUMNS * step

@@ -4,9 +4,8 @@ import math
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-from .simd import broadcast, call_llvm, llvm_type
+from .simd import broadcast, call_llvm, intrinsic, llvm_type
 
 # By dtype: e^x is 0 below the first and infinite above the second, and the degree of the series is right to one ulp.
 _LIMITS = {types.float32: (-104.0, 89.0, 7), types.float64: (-746.0, 710.0, 13)}

@@ -5,6 +5,8 @@ multiplied by the lanes. Filters come in panels (groups, panels, taps, rows). It
 lanes, times groups.
 """
 
+from typing import Any
+
 from .conv import STRIP, pool_strip, seen_taps, strip_to_bytes, strip_to_planes
 from .jit import kernel
 from .reduce import CHUNK
@@ -47,7 +49,7 @@ whole_tile, few_tile = image_tile(ROWS, COLUMNS), image_tile(FEW_ROWS, FEW_COLUM
 single_tile = image_tile(1, SINGLE_COLUMNS)
 
 
-def rows_for(filters):
+def rows_for(filters: int) -> int:
     """The filters of a tile, which are those of a panel."""
     return 1 if filters == 1 else FEW_ROWS if filters <= FEW_ROWS else ROWS
 
@@ -177,12 +179,12 @@ image_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 """partial (blocks of images, groups * filters * taps): dw of each chunk, or of as many as a vector's lanes hold."""
 
 
-def correlate_scratch(sizes, rows, step):
+def correlate_scratch(sizes: Any, rows: int, step: int) -> int:
     """The scratch of one part of `correlate_images`, in values, for vectors of `step` of them."""
     strips = rows * (STRIP + SINGLE_COLUMNS) + STRIP // 4 + 1
     return (int(sizes[1] * sizes[5] * sizes[6]) + strips + step) * step
 
 
-def weight_scratch(sizes, step):
+def weight_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `image_weight_gradient`, likewise."""
     return (int(sizes[1] * sizes[5] * sizes[6] + sizes[2] * sizes[10]) + ROWS * COLUMNS) * step

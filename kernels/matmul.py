@@ -143,11 +143,11 @@ batch_product = Launcher(batch_product_range, flushes=True)
 """c = a' b, summed over the rows of a (N, rows) and b (N, columns) by chunks. Items are panels times rows of tiles."""
 
 
-def matmul_scratch(step):
+def matmul_scratch(step: int) -> int:
     """The scratch of one part of `matmul_forward`, in values, for vectors of `step` of them."""
     return (DEPTH + ROWS) * COLUMNS * step
 
 
-def batch_scratch(samples, step):
+def batch_scratch(samples: int, step: int) -> int:
     """The scratch of one part of `batch_product`, likewise."""
     return (64 * ROWS + samples) * COLUMNS * step

@@ -6,14 +6,16 @@ checked, also in the checked run.
 
 import operator
 import os
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
-nb = numba
+nb: Any = numba  # it is typed in part only
+intrinsic: Any = nb.extending.intrinsic
 I32, I64 = ir.IntType(32), ir.IntType(64)
 UNDEFINED = ir.Undefined
 

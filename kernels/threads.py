@@ -81,7 +81,7 @@ class Launcher:
 
 
 def _driver(worker: Callable[..., None]) -> Callable[..., None]:
-    def driver(parts, n, *args):  # type: ignore[no-untyped-def]
+    def driver(parts, n, *args):
         for part in prange(parts):
             worker(part * n // parts, (part + 1) * n // parts, part, *args)
 
@@ -89,7 +89,7 @@ def _driver(worker: Callable[..., None]) -> Callable[..., None]:
 
 
 def _flushing(worker: Callable[..., None]) -> Callable[..., None]:
-    def flushing(start, stop, part, *args):  # type: ignore[no-untyped-def]
+    def flushing(start, stop, part, *args):
         state = flush_denormals()
         worker(start, stop, part, *args)
         restore_denormals(state)

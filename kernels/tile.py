@@ -6,7 +6,6 @@ pixels that a filter sees, and images side by side.
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from .simd import (
     I64,
@@ -15,6 +14,7 @@ from .simd import (
     call_llvm,
     data_of,
     host_has,
+    intrinsic,
     items_of,
     lane_mask,
     llvm_type,

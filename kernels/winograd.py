@@ -6,7 +6,7 @@ are held in blocks of as many channels as a vector has lanes, one vector per pix
 vectors. `sizes` is told in `TileSizes`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .conv import pool_strip, strip_to_bytes, strip_to_planes
 from .images import to_lanes
@@ -251,25 +251,25 @@ winograd_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 """partial (chunks, panels, 3, C, 3, width): dw of each chunk of the batch, for tree_sum."""
 
 
-def forward_scratch(sizes, step):
+def forward_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `winograd_forward`, in values, for vectors of `step` of them."""
     across, blocks, v, m = _scratch(sizes, step)
     return blocks + v + m + (40 + 20 * across + step) * step
 
 
-def weight_scratch(sizes, step):
+def weight_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `winograd_weight_gradient`, likewise."""
     across, blocks, v, d = _scratch(sizes, step)
     filters, summed = _up(sizes[2], COLUMNS * step), _up(sizes[1], ROWS)
     return blocks + filters * 16 * int(sizes[7]) * across + v + d + PLACES * filters * summed + PLACES * step
 
 
-def _scratch(sizes, step):
+def _scratch(sizes: Any, step: int) -> tuple[int, ...]:
     down, across, rows = (int(size) for size in sizes[7:])
     channels, filters = _up(sizes[1], step), _up(sizes[2], COLUMNS * step)
     places = (PLACES * (_up(rows * across, ROWS) * count + LINE) for count in (channels, filters))
     return across, channels * (4 * down + 2) * (4 * across + 2), *places
 
 
-def _up(count, step):
+def _up(count: int, step: int) -> int:
     return -(-int(count) // step) * step

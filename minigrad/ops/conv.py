@@ -3,7 +3,6 @@
 conv, its transpose and its weight gradient are one trilinear form <dy, conv(x, w)>: each rule calls the other two.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -43,16 +42,6 @@ def _check_outputs(name: str, dy: np.ndarray, axes: Axes, filters: int | None) -
     if dy.ndim != len(axes) + 2 or dy.shape[2:] != outs or (filters is not None and dy.shape[1] != filters):
         wanted = "K" if filters is None else filters
         raise ValueError(f"{name}: need (N, {wanted}, {SPATIAL[len(axes)]}) with sizes {outs}, got {dy.shape}")
-
-
-def image(x: np.ndarray) -> np.ndarray:
-    """Images as kernels take them, a signal as an image of one row."""
-    return x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, x.shape[2])
-
-
-def pixels_of(dy: np.ndarray) -> np.ndarray:
-    """(N, K, OH, OW) as (N, K, OH * OW)."""
-    return dy.reshape(*dy.shape[:2], math.prod(dy.shape[2:]))
 
 
 def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any], Op[Any]]:

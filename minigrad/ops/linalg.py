@@ -204,13 +204,13 @@ def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
     return np.einsum(f"{term}->{result}", x), (terms, result, *xs)
 
 
-def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> list[tuple[int, ...]]:
+def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> list[tuple[int, int]]:
     """Which two operands to contract, one pair after the other; the result goes to the end of the list."""
     if len(xs) <= 2:
-        return [(0, 1)][: len(xs) - 1]
+        return [(0, 1)] * (len(xs) - 1)
     path = np.einsum_path(",".join(terms) + "->" + result, *xs, optimize="greedy")[0][1:]
     # A step over three or more operands at once is taken pair by pair.
-    order: list[tuple[int, ...]] = []
+    order: list[tuple[int, int]] = []
     count = len(xs)
     for step in path:
         held = sorted(step)

@@ -10,14 +10,25 @@ from minigrad.kernels.threads import parts
 from minigrad.op import Array, Op, op
 from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.checks import one_float_dtype
-from minigrad.ops.conv import SPATIAL, WINDOW, Axes, image, pixels_of
+from minigrad.ops.conv import SPATIAL, WINDOW
+from minigrad.ops.correlation import Axes
 from minigrad.ops.geometry import plane
 from minigrad.ops.memory import allocate
 
 
+def _image(x: np.ndarray) -> np.ndarray:
+    """Images as kernels take them, a signal as an image of one row."""
+    return x if x.ndim == 4 else x.reshape(*x.shape[:2], 1, x.shape[2])
+
+
+def _pixels_of(dy: np.ndarray) -> np.ndarray:
+    """(N, K, OH, OW) as (N, K, OH * OW)."""
+    return dy.reshape(*dy.shape[:2], math.prod(dy.shape[2:]))
+
+
 def _pixels_first(dy: np.ndarray) -> np.ndarray:
     """(N, K, ...) as (N, pixels, K): in the kernel each pixel has its own filters."""
-    return np.ascontiguousarray(pixels_of(dy).swapaxes(1, 2))
+    return np.ascontiguousarray(_pixels_of(dy).swapaxes(1, 2))
 
 
 def _matrices(w: np.ndarray, rank: int) -> np.ndarray:
@@ -59,7 +70,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         if y.size:
             n_parts = parts(samples, y.size * terms // 4)
             scratch = allocate((n_parts, pixels, terms), x.dtype)
-            kernels.local_forward(n_parts, samples, image(x), matrices, plane(axes), y, scratch)
+            kernels.local_forward(n_parts, samples, _image(x), matrices, plane(axes), y, scratch)
         out = np.ascontiguousarray(y.swapaxes(1, 2))
         return out.reshape(samples, filters, *(a.out for a in axes)), (x, w, axes)
 
@@ -78,7 +89,9 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
             matrices = _matrices(w, rank)
             n_parts = parts(samples, dy.size * matrices.shape[2] // 4)
             scratch = allocate((n_parts, matrices.shape[0], matrices.shape[2]), dy.dtype)
-            kernels.local_input_gradient(n_parts, samples, _pixels_first(dy), matrices, plane(axes), image(dx), scratch)
+            kernels.local_input_gradient(
+                n_parts, samples, _pixels_first(dy), matrices, plane(axes), _image(dx), scratch
+            )
         return dx, (dy, w, axes)
 
     @input_gradient.vjp(masked=True)
@@ -94,7 +107,7 @@ def _family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         shape = (*(a.out for a in axes), filters, x.shape[1], *(a.window for a in axes))
         if not (x.size and dy.size):
             return np.zeros(shape, dy.dtype), (dy, x, axes)
-        out, images = _pixels_first(dy), image(x)
+        out, images = _pixels_first(dy), _image(x)
         pixels, terms = out.shape[1], math.prod(shape[rank + 1 :])
 
         def chunk_sums(some: slice, partial: np.ndarray) -> None:
