@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels import conv as kernels, images
+from minigrad.kernels.conv import Sizes
 from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
@@ -17,6 +18,7 @@ from minigrad.ops.memory import allocate
 from minigrad.ops.sampling import Table, backward_tables, forward_table, lane_table
 
 Axes = tuple[Axis, ...]
+_MOST_VALUES = 1 << 24
 _NO_CODES = np.zeros(0, np.uint8)
 
 
@@ -58,6 +60,13 @@ def over_images(samples: int, filters: int, dtype: np.dtype[Any]) -> bool:
     return 4 * filters <= 3 * step and 2 * samples >= step
 
 
+def _fits(table: Table, step: int) -> bool:
+    """Whether the images side by side that one part holds leave memory for the rest."""
+    sizes = Sizes(*(int(size) for size in table.sizes))
+    inputs, outputs = sizes.channels * sizes.rows * sizes.pitch, sizes.filters * sizes.outputs
+    return (inputs + outputs) * step <= _MOST_VALUES
+
+
 def _correlate(
     x: np.ndarray, windows: np.ndarray, b: np.ndarray | None, table: Table, y: np.ndarray, floor: float,
     codes: np.ndarray,
@@ -65,7 +74,7 @@ def _correlate(
     """Fill y (and codes) with what one table computes; the windows are (groups, filters, channels, FH, FW)."""
     groups, filters = windows.shape[:2]
     samples, step, least = len(x), lanes(x.dtype), x.dtype.type(floor)
-    by_images = over_images(samples, filters, x.dtype)
+    by_images = over_images(samples, filters, x.dtype) and _fits(table, step)
     width = images.rows_for(filters) if by_images else COLUMNS * step
     panels = _panels(windows, table.rows, table.columns, width)
     bias = _padded_bias(b, groups, filters, width, x.dtype)
@@ -156,10 +165,12 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     panels = -(-filters // width)
     if winograd.suits(axes, channels, filters, groups):
         total = winograd.weight_gradient(dy, x, axes, panels, width)
-    elif over_images(len(x), filters, x.dtype):
-        total = _image_weight_gradient(dy, x, forward_table(axes, channels, filters, groups))
     else:
-        total = _weight_gradient(dy, x, forward_table(axes, channels, filters, groups), panels, width)
+        table = forward_table(axes, channels, filters, groups)
+        if over_images(len(x), filters, x.dtype) and _fits(table, lanes(x.dtype)):
+            total = _image_weight_gradient(dy, x, table)
+        else:
+            total = _weight_gradient(dy, x, table, panels, width)
     if total.shape[-1] == width:  # in panels
         whole = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
         total = whole.reshape(groups, panels * width, terms)[:, :filters]
