@@ -1,11 +1,11 @@
-"""What pointwise kernels do with single vectors: e^x to the last bits, every second value, pairs."""
+"""e^x of a vector: to the last bits, at its limits, and by itself as among others."""
 
 import numba
 import numpy as np
 import pytest
 
 from minigrad.kernels.exponential import exp
-from minigrad.kernels.simd import first_lane, lanes, load, load_even, splat, store, store_pairs
+from minigrad.kernels.simd import first_lane, lanes, load, splat, store
 
 DTYPES = [np.float32, np.float64]
 
@@ -14,21 +14,6 @@ DTYPES = [np.float32, np.float64]
 def exp_of_each(x, y):
     for i in range(0, x.size, lanes(x)):
         store(exp(load(x, i)), y, i)
-
-
-@numba.njit
-def width(x):
-    return lanes(x)
-
-
-@numba.njit
-def every_second(x, at, y):
-    store(load_even(x, at), y, 0)
-
-
-@numba.njit
-def pairs_of(x, y, z, at):
-    store_pairs(load(x, 0), load(y, 0), z, at)
 
 
 @numba.njit
@@ -67,15 +52,3 @@ def test_a_value_by_itself_has_the_bits_it_has_among_others(dtype):
     y = np.empty_like(x)
     exp_of_each(x, y)
     np.testing.assert_array_equal([exp_of_one(x, v) for v in x], y)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_every_second_value_is_read_and_pairs_are_written_where_they_belong(dtype):
-    count = width(np.empty(1, dtype))
-    x = np.arange(3 + 2 * count - 1, dtype=dtype)  # it ends with the last value that is read
-    y, z = np.empty(count, dtype), np.full(2 * count + 4, -1, dtype)
-    every_second(x, 3, y)
-    np.testing.assert_array_equal(y, x[3::2])
-    pairs_of(y, -y, z, 2)
-    np.testing.assert_array_equal(z[2:-2], np.stack([y, -y], 1).ravel())
-    np.testing.assert_array_equal(z[[0, 1, -2, -1]], -1)
