@@ -3,6 +3,6 @@
 This folder knows nothing of tensors and imports numpy, numba (with its llvmlite) and the standard library. Ops check,
 kernels trust: shapes, dtypes and contiguity are validated above, and a kernel reads raw memory, so nothing but an op
 calls one. A kernel allocates nothing: outputs and scratch come in as its last arguments. What an op launches is a
-serial worker over a range of items, for which `threads.Launcher` makes the driver that cuts the range into parts.
+serial worker over a range of items, which `threads.Launcher` cuts into parts for the threads.
 README.md beside this file explains vectors, register tiles and what is built of them.
 """

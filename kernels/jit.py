@@ -22,6 +22,7 @@ import numba.core.caching
 import numba.extending
 import numpy as np
 
+from .compiler import KernelDispatcher
 from .simd import VECTOR_BYTES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -29,19 +30,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 nb: Any = numba  # it is typed in part only
 core = nb.core
 dumps: Callable[[Any], bytes] = core.serialize.dumps
-prange: Callable[[int], range] = nb.prange
 
 SANITIZE = os.environ.get("MINIGRAD_SANITIZE", "0") not in ("", "0")
-"""The checked run: kernels check their bounds, and are serial, because no exception ever leaves a prange."""
+"""The checked run: kernels check their bounds, and are serial, because no exception ever leaves a thread."""
 
 
 @overload
-def kernel(function: Function, /, *, parallel: bool = False) -> Function: ...
+def kernel(function: Function, /) -> Function: ...
 @overload
-def kernel(
-    *, parallel: bool = False, reassociate: bool = False, inline: bool = False
-) -> Callable[[Function], Function]: ...
-def kernel(function: Any = None, /, *, parallel: bool = False, reassociate: bool = False, inline: bool = False) -> Any:
+def kernel(*, reassociate: bool = False, inline: bool = False) -> Callable[[Function], Function]: ...
+def kernel(function: Any = None, /, *, reassociate: bool = False, inline: bool = False) -> Any:
     """Compile a function of this folder at its first call, to run without the GIL; keep the result on disk.
 
     With `inline` a call costs nothing, and every caller holds the code again: for what runs in tens of nanoseconds.
@@ -49,19 +47,57 @@ def kernel(function: Any = None, /, *, parallel: bool = False, reassociate: bool
     What a function reads from its module becomes a constant, which may depend on these files and the CPU only.
     """
     if function is None:
-        return functools.partial(kernel, parallel=parallel, reassociate=reassociate, inline=inline)
-    dispatcher = nb.njit(
-        nogil=True,
-        parallel=parallel and not SANITIZE,
-        boundscheck=SANITIZE,
-        error_model="numpy",
-        forceinline=inline,
-        fastmath={"contract", "reassoc"} if reassociate else {"contract"},  # with nnan or ninf, a NaN would get lost
-    )(function)
-    # The stamp covers this folder only; and under NUMBA_DISABLE_JIT there is no dispatcher.
-    if nb.extending.is_jitted(dispatcher) and _is_ours(function):
-        dispatcher._cache = KernelCache(function, (parallel, reassociate, inline))
+        return functools.partial(kernel, reassociate=reassociate, inline=inline)
+    if core.config.DISABLE_JIT:
+        return function
+    options = {
+        "nopython": True,
+        "nogil": True,
+        "boundscheck": SANITIZE,
+        "error_model": "numpy",
+        "forceinline": inline,
+        "_nrt": False,  # a kernel allocates nothing, so it has no references to count
+        "no_cfunc_wrapper": True,
+        "fastmath": {"contract", "reassoc"} if reassociate else {"contract"},  # with nnan or ninf, a NaN would get lost
+    }
+    dispatcher = KernelDispatcher(function, targetoptions=options)
+    if _is_ours(function):  # the stamp covers this folder only
+        dispatcher._cache = KernelCache(function, (reassociate, inline))
     return dispatcher
+
+
+class Notice:
+    """Tells on stderr that kernels are compiled: in place on a terminal while one is, elsewhere once in a process."""
+
+    count = 0
+    """How many kernels this process has compiled."""
+    quiet = False
+
+    def begin(self, name: str) -> None:
+        """Name the kernel that is being compiled."""
+        self.count += 1
+        keep = "once" if cache_folder() else "in every process, for there is no folder to keep them in"
+        line = f"minigrad: compiling kernels, {keep}"
+        if self._in_place():
+            self._write(f"\r\x1b[K{line} ... {name} ({self.count})")
+        elif self.count == 1:
+            self._write(f"{line}\n")
+
+    def end(self) -> None:
+        """Take the line back."""
+        if self._in_place():
+            self._write("\r\x1b[K")
+
+    def _in_place(self) -> bool:
+        return sys.stderr is not None and sys.stderr.isatty()
+
+    def _write(self, text: str) -> None:
+        if sys.stderr is not None and not self.quiet:  # None without a console
+            with contextlib.suppress(OSError, ValueError):  # a closed stream stops no computation
+                print(text, end="", file=sys.stderr, flush=True)
+
+
+notice = Notice()
 
 
 class KernelCache:
@@ -95,11 +131,13 @@ class KernelCache:
                 if stored_key == key:
                     return core.compiler.CompileResult._rebuild(target_context, *result)
         except Exception:  # whatever is wrong with the file, compiling mends it
-            return None
+            pass
+        notice.begin(self.prefix[:-1].removeprefix("threads."))
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Write the entry whole or not at all, and remove those of older sources."""
+        notice.end()
         if result.library.has_dynamic_globals or any(map(_is_foreign, self.closure)):
             warnings.warn(
                 f"{self.prefix[:-1]} is not cached: it holds a pointer, or jitted code from elsewhere", stacklevel=2

@@ -1,4 +1,4 @@
-"""How many threads a kernel gets, and how its parallel driver is launched under Numba's three threading layers."""
+"""How many threads a kernel gets, and how it is launched under Numba's three threading layers."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,8 @@ from typing import Any
 
 import numba
 
-from .jit import kernel, prange
+from .jit import SANITIZE, kernel
+from .parallel import run_parts
 from .simd import flush_denormals, restore_denormals
 
 nb: Any = numba  # it is typed in part only
@@ -57,50 +58,46 @@ class Launcher:
     """A kernel launched on as many threads as its work is worth.
 
     Its worker `(start, stop, part, *args)` computes items [start, stop), may use `scratch[part]`, and takes arrays and
-    numbers only. The driver calls it on [part * n // parts, (part + 1) * n // parts) for each part of a prange. One
-    part never reaches the driver: the worker runs by itself. The same code gives the same bits, in however many parts.
+    numbers only. It is called on [part * n // parts, (part + 1) * n // parts) for each part, by one kernel that holds
+    it. One part never reaches the threads. The same code gives the same bits, in however many parts.
 
     With `flushes` denormal numbers count as 0 inside each call of the worker, and only there: left on a thread, that
     state would make the bits depend on which thread ran.
     """
 
-    __slots__ = ("driver", "worker")
+    __slots__ = ("kernel",)
 
     def __init__(self, worker: Callable[..., None], flushes: bool = False) -> None:
-        self.worker = _flushing(worker) if flushes else worker
-        self.driver = _driver(self.worker)
+        self.kernel = _launched(worker, flushes)
 
     def __call__(self, parts: int, n: int, *args: Any) -> None:
         if parts <= 1 or _stranded:
-            self.worker(0, n, 0, *args)
+            self.kernel(1, n, *args)
         elif _layer() in ("tbb", "omp"):
-            self.driver(parts, n, *args)
+            self.kernel(parts, n, *args)
         else:  # two launches at once abort the process under workqueue, which the first launch may still choose
             with _launching:
-                self.driver(parts, n, *args)
+                self.kernel(parts, n, *args)
 
 
-def _driver(worker: Callable[..., None]) -> Callable[..., None]:
-    def driver(parts, n, *args):
-        for part in prange(parts):
-            worker(part * n // parts, (part + 1) * n // parts, part, *args)
+def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]:
+    @kernel
+    def run_part(part, parts, n, args):
+        state = flush_denormals() if flushes else 0
+        worker(part * n // parts, (part + 1) * n // parts, part, *args)
+        if flushes:
+            restore_denormals(state)
 
-    return kernel(_named(driver, worker), parallel=True)
+    def launched(parts, n, *args):
+        if parts == 1 or SANITIZE:
+            for part in range(parts):
+                run_part(part, parts, n, args)
+        else:
+            run_parts(run_part, parts, n, args)
 
-
-def _flushing(worker: Callable[..., None]) -> Callable[..., None]:
-    def flushing(start, stop, part, *args):
-        state = flush_denormals()
-        worker(start, stop, part, *args)
-        restore_denormals(state)
-
-    return kernel(_named(flushing, worker))
-
-
-def _named(function: Callable[..., None], worker: Callable[..., None]) -> Callable[..., None]:
-    """The function, called after its worker as well: in the cache, in profiles."""
-    function.__qualname__ = f"{worker.__module__.rpartition('.')[2]}.{worker.__name__}.{function.__name__}"
-    return function
+    # It is called after its worker: in the cache, in profiles.
+    launched.__qualname__ = f"{worker.__module__.rpartition('.')[2]}.{worker.__name__}"
+    return kernel(launched)
 
 
 def _layer() -> str | None:
