@@ -63,6 +63,7 @@ from minigrad.ops import (
     tanh,
     where,
 )
+from minigrad.ops.winograd import is_winograd_enabled, set_winograd_enabled
 from minigrad.profiler import profile
 from minigrad.random import manual_seed
 from minigrad.serialize import load, save
@@ -108,6 +109,7 @@ __all__ = [
     "greater_equal",
     "hessian",
     "is_grad_enabled",
+    "is_winograd_enabled",
     "isfinite",
     "isnan",
     "jacobian",
@@ -135,6 +137,7 @@ __all__ = [
     "save",
     "set_grad_enabled",
     "set_num_threads",
+    "set_winograd_enabled",
     "sign",
     "sin",
     "sinh",

@@ -16,11 +16,32 @@ from minigrad.ops.memory import allocate
 LEAST_CHANNELS = 16  # on either side: with fewer, the transforms cost more than they save
 LEAST_OUTPUTS = 3  # along each axis: a tile has four
 
+_enabled = True
+
+
+def set_winograd_enabled(enabled: bool) -> None:
+    """Whether 3x3 convolutions at stride 1 with 16 channels and filters or more may use Winograd's transforms.
+
+    At first they may. In float32 the largest difference from float64 is then some 2e-6 of the largest output, 1e-6
+    without, and a NaN or an infinity spreads over the 4 x 4 outputs of its tile. The setting holds for the whole
+    process, for gradients as well. Raises: TypeError for anything but a truth value.
+    """
+    global _enabled
+    if not isinstance(enabled, bool | np.bool_):
+        raise TypeError(f"set_winograd_enabled: need True or False, got {enabled!r}")
+    _enabled = bool(enabled)
+
+
+def is_winograd_enabled() -> bool:
+    """Whether 3x3 convolutions at stride 1 may use Winograd's transforms."""
+    return _enabled
+
 
 def suits(axes: tuple[Axis, ...], channels: int, filters: int, groups: int) -> bool:
     """Whether the transform pays for such a convolution, and for its gradients."""
     return (
-        len(axes) == 2
+        _enabled
+        and len(axes) == 2
         and groups == 1
         and min(channels, filters) >= LEAST_CHANNELS
         and all(
