@@ -23,6 +23,9 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional", "gradcheck"},
     {"nn", "optim"},
+    {"warmup"},
+    {"cli"},
+    {"__main__"},
 ]
 RANK = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 
@@ -88,7 +91,7 @@ def test_a_name_is_defined_once(path):
 TOP = """
 tensor as_tensor Tensor grad vjp jvp jacobian hessian no_grad enable_grad set_grad_enabled is_grad_enabled
 detect_anomaly manual_seed set_num_threads get_num_threads gradcheck gradgradcheck GradcheckError op OPS constant save
-load profile functional nn optim data
+load profile set_winograd_enabled is_winograd_enabled functional nn optim data
 """.split()
 FUNCTIONS = """
 conv1d conv2d conv_transpose1d conv_transpose2d conv1x1 convolve1d convolve2d correlate1d correlate2d
