@@ -1,6 +1,7 @@
 """Convolution and its gradients in float64, tap by tap over the padded image: fast enough for layers of real sizes.
 
-reference.py goes cell by cell and leaves padding out; here its zeros take part, so 0 times infinity is NaN.
+reference.py goes cell by cell and leaves padding out; here its zeros take part, so 0 times infinity is NaN, unless
+`skips` leaves them out as well.
 """
 
 import itertools
@@ -25,17 +26,23 @@ def _padded(x, axes):
     return np.pad(x.astype(np.float64), [(0, 0), (0, 0), *((a.before, a.after) for a in axes)])
 
 
+def _inside(axes, seen):
+    """Where a tap sees the image and no padding."""
+    return _padded(np.ones((1, 1, *(a.size for a in axes))), axes)[(0, 0, *seen)] > 0
+
+
 def _grouped(x, groups, axis):
     """Channels as (groups, channels of a group)."""
     return x.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
 
 
-def conv(x, w, b, axes, groups):
+def conv(x, w, b, axes, groups, skips=False):
     padded = _grouped(_padded(x, axes), groups, 1)
     filters = _grouped(w.astype(np.float64), groups, 0)
     y = np.zeros((len(x), *filters.shape[:2], *(a.out for a in axes)))
     for cells, seen in _taps(axes):
-        y += np.einsum("ngc...,gkc->ngk...", padded[(..., *seen)], filters[(..., *cells)])
+        term = np.einsum("ngc...,gkc->ngk...", padded[(..., *seen)], filters[(..., *cells)])
+        y += np.where(_inside(axes, seen), term, 0) if skips else term
     return y.reshape(len(x), len(w), *y.shape[3:]) + b.astype(np.float64).reshape(-1, *(1,) * len(axes))
 
 
@@ -49,11 +56,12 @@ def input_gradient(dy, w, axes, groups):
     return dx[(..., *inside)].reshape(len(dy), groups * w.shape[1], *(a.size for a in axes))
 
 
-def weight_gradient(dy, x, axes, groups):
+def weight_gradient(dy, x, axes, groups, skips=False):
     padded, dy = _grouped(_padded(x, axes), groups, 1), _grouped(dy.astype(np.float64), groups, 1)
     dw = np.zeros((groups, dy.shape[2], padded.shape[2], *(a.window for a in axes)))
     for cells, seen in _taps(axes):
-        flat = [a.reshape(*a.shape[:3], -1) for a in (dy, padded[(..., *seen)])]
+        used = np.where(_inside(axes, seen), dy, 0) if skips else dy
+        flat = [a.reshape(*a.shape[:3], -1) for a in (used, padded[(..., *seen)])]
         dw[(..., *cells)] = np.einsum("ngkp,ngcp->gkc", *flat)
     return dw.reshape(-1, *dw.shape[2:])
 

@@ -1,7 +1,8 @@
 """NaN and infinity go through kernels as through the direct sum in float64, in whatever lane they come.
 
-Padding counts as zeros, so an infinite weight or gradient times padding is NaN, as in PyTorch. Winograd's transforms
-mix the values of a tile: there they spread over the outputs of the tiles that see them, and never to another image.
+Padding may count as zeros, with which an infinite weight or gradient makes a NaN, or be left out: PyTorch does either.
+Winograd's transforms mix the values of a tile: there they spread over the outputs of the tiles that see them, and never
+to another image.
 """
 
 import numpy as np
@@ -28,6 +29,11 @@ def same(found, right):
     np.testing.assert_allclose(found, right, rtol=tolerance, atol=tolerance)
 
 
+def same_as_either(found, counted, skipped):
+    """Value by value what comes of padding that counts, or of padding that is left out."""
+    same(found, np.where(np.isnan(found), counted, skipped))
+
+
 def spoilt(array, count=4, seed=0):
     """The array with a few special values, among them the first and the last of it."""
     rng, out = np.random.default_rng(seed), array.copy()
@@ -43,11 +49,13 @@ def test_a_convolution_and_its_gradients_pass_them_on(name, dtype):
     settings = {"axes": layer.axes, "groups": layer.groups}
     x, dy, w = spoilt(layer.x), spoilt(layer.dy, seed=1), spoilt(layer.w, 1, seed=2)
     same(op[f"conv{rank}d"](x, layer.w, layer.b, **settings), conv(x, layer.w, layer.b, **settings))
-    same(op[f"conv{rank}d"](layer.x, w, layer.b, **settings), conv(layer.x, w, layer.b, **settings))
+    counted, skipped = (conv(layer.x, w, layer.b, **settings, skips=skips) for skips in (False, True))
+    same_as_either(op[f"conv{rank}d"](layer.x, w, layer.b, **settings), counted, skipped)
     same(op[f"conv_transpose{rank}d"](dy, layer.w, **settings), input_gradient(dy, layer.w, **settings))
     gradient = op[f"conv{rank}d_weight_gradient"]
     same(gradient(layer.dy, x, **settings), weight_gradient(layer.dy, x, **settings))
-    same(gradient(dy, layer.x, **settings), weight_gradient(dy, layer.x, **settings))
+    counted, skipped = (weight_gradient(dy, layer.x, **settings, skips=skips) for skips in (False, True))
+    same_as_either(gradient(dy, layer.x, **settings), counted, skipped)
 
 
 def seeing(size, axes, pixel, plane):
