@@ -161,21 +161,23 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     shape = (filters * groups, channels, *(a.window for a in axes))
     if not (x.size and dy.size):
         return np.zeros(shape, dy.dtype)
-    width, terms = COLUMNS * lanes(dy.dtype), math.prod(shape[1:])
+    width, table = COLUMNS * lanes(dy.dtype), forward_table(axes, channels, filters, groups)
     panels = -(-filters // width)
     if winograd.suits(axes, channels, filters, groups):
-        total = winograd.weight_gradient(dy, x, axes, panels, width)
+        total = _from_panels(winograd.weight_gradient(dy, x, axes, panels, width)[None], filters, table)
+    elif over_images(len(x), filters, x.dtype) and _fits(table, lanes(x.dtype)):
+        total = _image_weight_gradient(dy, x, table)
     else:
-        table = forward_table(axes, channels, filters, groups)
-        if over_images(len(x), filters, x.dtype) and _fits(table, lanes(x.dtype)):
-            total = _image_weight_gradient(dy, x, table)
-        else:
-            total = _weight_gradient(dy, x, table, panels, width)
-    if total.shape[-1] == width:  # in panels
-        whole = total.reshape(groups, panels, -1, width)[:, :, :terms].swapaxes(2, 3)
-        total = whole.reshape(groups, panels * width, terms)[:, :filters]
+        total = _from_panels(_weight_gradient(dy, x, table, panels, width), filters, table)
     height, across = (1, *shape[2:])[-2:]
     return np.ascontiguousarray(total.reshape(groups, filters, height, channels, across).swapaxes(2, 3)).reshape(shape)
+
+
+def _from_panels(total: np.ndarray, filters: int, table: Table) -> np.ndarray:
+    """Panels (groups, panels, taps or more, width) as (groups, filters, taps)."""
+    groups, panels, _, width = total.shape
+    whole = total[:, :, : int(table.sizes[9])].swapaxes(2, 3)
+    return whole.reshape(groups, panels * width, -1)[:, :filters]
 
 
 def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.ndarray:
