@@ -33,7 +33,7 @@ def dropout_range(start, stop, part, x, key, threshold, scale, inner, y):
                 target[j] = source[j] * factor
 
 
-dropout_forward = Launcher(dropout_range)
+dropout_forward = Launcher(dropout_range, flushes=True)
 """y = x scale where the position's number, of 32 bits, is at least the threshold, else x 0.
 
 `inner` values side by side (N * inner) share a number.

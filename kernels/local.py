@@ -29,7 +29,7 @@ def forward_range(start, stop, part, x, w, axes, y, scratch):
                 y[n, p, k] = _dot(w[p, k], patches[p])
 
 
-local_forward = Launcher(forward_range)
+local_forward = Launcher(forward_range, flushes=True)
 """y[n, p] = w[p] times the cells that window p sees of x[n]. scratch (parts, OH * OW, terms)."""
 
 
@@ -50,7 +50,7 @@ def input_gradient_range(start, stop, part, dy, w, axes, dx, scratch):
         scatter_patches(patches, 0, dx.shape[1], height, width, 0, height[5], dx[n])
 
 
-local_input_gradient = Launcher(input_gradient_range)
+local_input_gradient = Launcher(input_gradient_range, flushes=True)
 """dx of local_forward."""
 
 
@@ -73,5 +73,5 @@ def weight_gradient_range(start, stop, part, dy, x, axes, partial, scratch):
                         row[r] += g * patch[r]
 
 
-local_weight_gradient = Launcher(weight_gradient_range)
+local_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 """partial (chunks, OH * OW, K, terms): dw of each chunk of the batch, for tree_sum."""

@@ -80,7 +80,7 @@ def filters_range(start, stop, part, panels, channels, u, scratch):
             filter_lines(own, 0, lanes(panels), 3 * lanes(panels), 6, u, target + at, place, 6 * place)
 
 
-transform_filters = Launcher(filters_range)
+transform_filters = Launcher(filters_range, flushes=True)
 """u (panels, 36, C, width) from panels (panels, 3, C, 3, width). Items are panels times channels."""
 
 
