@@ -68,7 +68,7 @@ class Fences:
         self._case = case
 
         def fenced(launcher: Launcher, parts: int, n: int, *args: Any) -> None:
-            name = self._names.get(id(launcher), launcher.worker.__name__)
+            name = self._names.get(id(launcher), launcher.kernel.py_func.__qualname__)
             self.reached.add(name)
             shapes = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else f"{a}" for a in args]
             self._tell(f"{case}\n{name}({parts}, {n}, {', '.join(shapes)})\n")
