@@ -93,7 +93,7 @@ def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]
             for part in range(parts):
                 run_part(part, parts, n, args)
         else:
-            run_parts(run_part, parts, n, args)
+            run_parts(run_part, parts, n, args)  # type: ignore[call-arg]
 
     # It is called after its worker: in the cache, in profiles.
     launched.__qualname__ = f"{worker.__module__.rpartition('.')[2]}.{worker.__name__}"

@@ -60,9 +60,9 @@ def tasks(*dtypes: Any) -> Iterator[Task]:
 class _Clipping(optim.SGD):
     """A step after its gradients were clipped."""
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         optim.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
-        super().step()
+        return super().step(closure)
 
 
 def _run_layer(make: Callable[[], nn.Module], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
