@@ -208,7 +208,7 @@ def test_an_edit_in_an_imported_helper_is_seen_and_its_old_code_removed(warm: Pa
 
 
 def test_a_changed_compile_option_is_seen(warm: Path) -> None:
-    edit(warm / "cases" / "jit.py", 'error_model="numpy"', 'error_model="python"')
+    edit(warm / "cases" / "jit.py", '"error_model": "numpy"', '"error_model": "python"')
     assert answers(run(warm)) == ANSWERS | {"inverse": "ZeroDivisionError"}
 
 
