@@ -102,42 +102,10 @@ def test_strided_and_read_only_inputs_give_the_same_and_stay_as_they_are(functio
     np.testing.assert_array_equal(views[0], plain[0])
 
 
-def spy(monkeypatch, name):
-    """Count the calls of an op."""
-    op, calls = mg.OPS[name], []
-    forward = op.forward
-    monkeypatch.setattr(op, "forward", lambda *a, **k: calls.append(name) or forward(*a, **k))
-    return calls
-
-
 @pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize(
-    ("window", "kwargs", "taken"),
-    [
-        (1, {}, True),
-        (1, {"padding": "same"}, True),
-        (1, {"dilation": 2}, True),
-        (1, {"stride": 2}, False),
-        (1, {"padding": 1}, False),
-        (1, {"groups": 2}, False),
-        (2, {}, False),
-    ],
-)
-def test_the_1x1_kernel_is_taken_exactly_for_plain_1x1_filters(rank, window, kwargs, taken, monkeypatch):
-    calls = spy(monkeypatch, "conv1x1")
-    x, w = normal(2, 4, *(3,) * rank), normal(6, 4 // kwargs.get("groups", 1), *(window,) * rank)
-    CONV[rank](x, w, normal(6), **kwargs)
-    assert bool(calls) == taken
-
-
-@pytest.mark.parametrize("rank", [1, 2])
-def test_the_1x1_kernel_equals_the_general_one(rank):
+def test_the_1x1_convolution_equals_the_general_one(rank):
     x, w, b = normal(3, 4, *(5,) * rank), normal(2, 4, *(1,) * rank), normal(2)
-    axes = window_axes("test", x.shape[2:], 1, 1, 0, 1)
-    same_gradients(CONV[rank], lambda *xs: mg.OPS[f"conv{rank}d"](*xs, axes=axes), x, w, b)
-    same_gradients(
-        CONV[rank], lambda x, w, b: F.conv1x1(x, w.reshape(*w.shape[:2]), b), x, w, b
-    )  # fmt: skip
+    same_gradients(CONV[rank], lambda x, w, b: F.conv1x1(x, w.reshape(*w.shape[:2]), b), x, w, b)
 
 
 def toeplitz(w, size, stride):

@@ -24,6 +24,7 @@ def run(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str]
 
 
 # Serially, arrays ending at a fence; in three parts, arrays beginning at one. Either way the other side is marked.
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["end", "start"])
 def test_every_op_stays_within_its_arrays_in_every_kernel(placement, tmp_path):
     done, progress = run(tmp_path, placement)
