@@ -12,25 +12,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from minigrad.kernels.simd import VECTOR_BYTES, fma, lane_sum, lanes, load, splat
+from minigrad.kernels.machine import CHAINS, multiply_add
+from minigrad.kernels.simd import VECTOR_BYTES
 
 POOLED = (64, 32, 28, 28)  # the arrays of the pooling benchmark, whose copying is its limit
-CHAINS = 10  # a multiply-add takes four or five cycles, and two begin in each
 REPEATS = 30
 PAUSE = 0.02  # seconds between repeats: who shares the processor may be gone by the next one
-
-
-@numba.njit(nogil=True)
-def multiply_add(x: Any, factor: Any, term: Any, rounds: int) -> Any:
-    """`CHAINS` vectors in registers, each multiplied and added to in turn: nothing is loaded or stored in the loop."""
-    a, b, n = splat(x, factor), splat(x, term), lanes(x)
-    p0, p1, p2, p3, p4 = load(x, 0), load(x, n), load(x, 2 * n), load(x, 3 * n), load(x, 4 * n)
-    p5, p6, p7, p8, p9 = load(x, 5 * n), load(x, 6 * n), load(x, 7 * n), load(x, 8 * n), load(x, 9 * n)
-    for _ in range(rounds):
-        p0, p1, p2, p3, p4 = fma(p0, a, b), fma(p1, a, b), fma(p2, a, b), fma(p3, a, b), fma(p4, a, b)
-        p5, p6, p7, p8, p9 = fma(p5, a, b), fma(p6, a, b), fma(p7, a, b), fma(p8, a, b), fma(p9, a, b)
-    # All of them are used, or LLVM would leave some out.
-    return lane_sum(p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7 + p8 + p9)
 
 
 @numba.njit(nogil=True)
