@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+import reference
 from direct import KERNELS, Layer
 
 import minigrad as mg
@@ -154,3 +155,19 @@ def test_winograds_error_is_at_most_three_times_the_direct_kernels(layer, monkey
         print(f"{layer} {name}: {by_winograd:.2f} by Winograd, {directly:.2f} directly")
         assert 0 < directly < by_winograd <= 3 * directly
         np.testing.assert_allclose((by_winograd, directly), noted, rtol=0.5)
+
+
+@pytest.mark.parametrize("filters", [1, 6, 20])
+@pytest.mark.parametrize(("size", "window", "dilation"), [(1, 1, 1), (1, 2, 3), (2, 3, 4)])
+def test_outputs_between_some_that_see_only_padding_see_what_they_see(size, window, dilation, filters):
+    """A tile asks its first and last pixel for the taps of all."""
+    rng = np.random.default_rng(4)
+    x, w = rng.standard_normal((9, 2, size, size)), rng.standard_normal((filters, 2, window, window))
+    axes = window_axes("test", (size, size), window, 1, 5, dilation)
+    np.testing.assert_allclose(
+        mg.OPS["conv2d"](x, w, axes=axes), reference.conv(x, w, axes=axes), rtol=1e-12, atol=1e-12
+    )
+    dy = rng.standard_normal((9, filters, *(a.out for a in axes)))
+    np.testing.assert_allclose(
+        mg.OPS["conv_transpose2d"](dy, w, axes=axes), reference.conv_transpose(dy, w, axes=axes), rtol=1e-12, atol=1e-12
+    )

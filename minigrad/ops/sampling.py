@@ -119,11 +119,15 @@ def _table(
 
 
 def _reach(line: Line) -> np.ndarray:
-    """(2, outputs): the first shift with which an output sees a cell of the input, and the end of those."""
+    """(2, outputs): the shifts [first, end) with which an output sees the input; neither ever turns back.
+
+    That holds because where an output sees nothing, first = end lies between its neighbours': so what any of a run of
+    outputs sees lies between the first and the end of the run's first and last one.
+    """
     cells = np.arange(line.outputs)[:, None] * line.step + np.array(line.shifts, np.int64)
-    sees = (cells >= 0) & (cells < line.size)
-    first = np.where(sees.any(1), sees.argmax(1), 0) if cells.size else np.zeros(line.outputs, np.int64)
-    return np.stack((first, first + sees.sum(1)))
+    is_rising = len(line.shifts) < 2 or line.shifts[0] < line.shifts[1]
+    passed, seen = (cells < 0, cells < line.size) if is_rising else (cells >= line.size, cells >= 0)
+    return np.stack((passed.sum(1), seen.sum(1)))
 
 
 def _two(axes: tuple[Axis, ...]) -> tuple[Axis, Axis]:
