@@ -2,7 +2,7 @@
 
 from minigrad import nn
 
-SMALLEST = {"mlp": 28, "lenet5": 28, "cnn": 4}  # pixels each way; smaller images are enlarged
+SMALLEST = {"lenet5bn": 28, "mlp": 28, "lenet5": 28, "cnn": 4}  # pixels each way; smaller images are enlarged
 
 
 def mlp(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
@@ -26,6 +26,23 @@ def lenet5(channels: int, height: int, width: int, classes: int) -> nn.Sequentia
     )
 
 
+def lenet5bn(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+    """LeNet-5 with batch normalisation: layers whose inputs keep their mean and spread learn in fewer epochs.
+
+    Normalised is what pooling left over, a quarter of what ReLU gave. Source: S. Ioffe and C. Szegedy, "Batch
+    normalization: accelerating deep network training by reducing internal covariate shift", 2015.
+    """
+    features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(6)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(16)),
+        nn.Flatten(),
+        *(nn.Linear(features, 120), nn.ReLU()),
+        *(nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, classes),
+    )
+
+
 def cnn(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     """Convolutions all the way: the last one votes for a class at every place, and the votes are averaged.
 
@@ -40,4 +57,4 @@ def cnn(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     )
 
 
-MODELS = {"mlp": mlp, "lenet5": lenet5, "cnn": cnn}
+MODELS = {"lenet5bn": lenet5bn, "lenet5": lenet5, "cnn": cnn, "mlp": mlp}

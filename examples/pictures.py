@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure  # without pyplot: figures that no window shows and no list keeps alive
+from matplotlib.figure import Figure  # without pyplot: figures that no window shows and no list keeps alive
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from minigrad.data import Split
@@ -16,9 +16,11 @@ MOST_FILTERS, MOST_DIGITS, MOST_NUMBERS = 32, 25, 20
 
 def training(history: Sequence[dict[str, float]], confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """Loss and accuracy after every epoch, and what the test images were taken for."""
-    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    figure = Figure(figsize=(15, 4.8))
     figure.suptitle(title)
-    loss, accuracy, matrix = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
+    # Margins with room for slanted names of classes: a layout engine would draw all text twice to find them.
+    margins = {"left": 0.07, "right": 0.98, "bottom": 0.2, "top": 0.85, "wspace": 0.3}
+    loss, accuracy, matrix = figure.subplots(1, 3, width_ratios=(1, 1, 1.15), gridspec_kw=margins)
     curves(loss, history, "loss")
     loss.set(title="Loss", ylabel="cross-entropy (nats per image)", yscale="log")
     curves(accuracy, history, "accuracy")
@@ -60,25 +62,25 @@ def confusions(axes: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
 
 def digits(filters: np.ndarray, test: Split, scores: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """The first layer's filters (K, C, FH, FW), and the test images that were mistaken with most confidence."""
-    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    figure = Figure(figsize=(14, 7.5))
     figure.suptitle(title)
-    left, right = figure.subfigures(1, 2, wspace=0.05)
+    margins = {"left": 0.02, "right": 0.98, "bottom": 0.02, "top": 0.87, "wspace": 0.05}
+    left, right = figure.subplots(1, 2, gridspec_kw=margins)
     show_filters(left, filters)
     show_mistakes(right, test, scores, classes)
     return figure
 
 
-def show_filters(figure: SubFigure, filters: np.ndarray) -> None:
+def show_filters(axes: Axes, filters: np.ndarray) -> None:
     """Each filter on a scale of its own, with zero in the middle."""
     shown = filters[:MOST_FILTERS].mean(axis=1)  # over the channels: digits have one
     number = f"{len(shown)} of {len(filters)}" if len(shown) < len(filters) else f"{len(shown)}"
-    figure.suptitle(f"{number} filters of the first layer (red +, blue -, white 0)")
-    for axes, weights in zip(grid(figure, len(shown), least=3), shown, strict=True):
-        most = np.abs(weights).max() or 1
-        axes.imshow(weights, cmap="RdBu_r", vmin=-most, vmax=most)
+    axes.set_title(f"{number} filters of the first layer (red +, blue -, white 0)")
+    most = np.abs(shown).max(axis=(1, 2), keepdims=True)
+    mosaic(axes, shown / np.where(most, most, 1), least=3, gap=(0.1, 0.1), cmap="RdBu_r", vmin=-1)
 
 
-def show_mistakes(figure: SubFigure, test: Split, scores: np.ndarray, classes: Sequence[str]) -> None:
+def show_mistakes(axes: Axes, test: Split, scores: np.ndarray, classes: Sequence[str]) -> None:
     """Mistaken images, the surest first."""
     probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -86,18 +88,34 @@ def show_mistakes(figure: SubFigure, test: Split, scores: np.ndarray, classes: S
     wrong = np.flatnonzero(predicted != test.labels)
     shown = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_DIGITS]
     number = f"{len(shown)} of {len(wrong)} mistaken test images, the surest first"
-    figure.suptitle(number if len(shown) < len(wrong) else f"{len(wrong) or 'No'} mistaken test images")
-    for axes, i in zip(grid(figure, len(shown), least=4), shown, strict=True):
-        axes.imshow(test.images[i].mean(axis=0), cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"{classes[test.labels[i]]} read as {classes[predicted[i]]}\n{sure[i]:.0%} sure", size=8)
+    axes.set_title(number if len(shown) < len(wrong) else f"{len(wrong) or 'No'} mistaken test images")
+    places = mosaic(axes, test.images[shown].mean(axis=1), least=4, gap=(0.4, 0.1), cmap="gray_r", vmin=0)
+    for i, (top, centre) in zip(shown, places, strict=True):
+        caption = f"{classes[test.labels[i]]} read as {classes[predicted[i]]}\n{sure[i]:.0%} sure"
+        axes.text(centre, top, caption, ha="center", va="bottom", size=8)
 
 
-def grid(figure: SubFigure, count: int, least: int) -> list[Axes]:
-    """`count` places in a square, without ticks; at least `least` rows and columns, lest a few become huge."""
+def mosaic(
+    axes: Axes, tiles: np.ndarray, least: int, gap: tuple[float, float], cmap: str, vmin: float
+) -> list[tuple[float, float]]:
+    """Tiles (N, H, W) with values up to 1 in a square of one image, as axes for each would take a second to draw.
+
+    At least `least` rows and columns, lest a few become huge. `gap` is the space above and beside a tile, in its sizes.
+    Returns the middle of each tile's upper edge, (y, x).
+    """
+    count, height, width = tiles.shape
     columns = max(least, math.ceil(math.sqrt(count)))
-    places = figure.subplots(max(least, math.ceil(count / columns)), columns, squeeze=False).ravel()
-    for unused in places[count:]:
-        unused.remove()
-    for axes in places[:count]:
-        axes.set(xticks=[], yticks=[])
-    return list(places[:count])
+    rows = max(least, math.ceil(count / columns))
+    # A pixel becomes a block of `zoom` each way, so that small tiles can have narrow gaps and frames.
+    zoom = max(1, math.ceil(60 / max(height, width)))
+    high, wide = height * zoom, width * zoom
+    above, beside = math.ceil(gap[0] * high), math.ceil(gap[1] * wide)
+    sheet = np.full((rows * (above + high), columns * (beside + wide) - beside), np.nan, np.float32)
+    places = []
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (above + high) + above, i % columns * (beside + wide)
+        sheet[top : top + high, left : left + wide] = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        places.append((top - 0.5, left + wide / 2 - 0.5))
+    axes.imshow(sheet, cmap=cmap, vmin=vmin, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+    return places

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import minigrad as mg
 
@@ -102,8 +103,8 @@ def test_the_history_has_a_row_per_epoch_and_the_settings(trained):
     rows = report.pop("history")
     assert round(report.pop("test_accuracy"), 4) == accuracy
     assert report == {
-        "data": "digits", "model": "cnn", "classes": list("0123456789"), "parameters": 65_642, "epochs": 2,
-        "batch_size": 64, "lr": 0.01, "seed": 7, "interrupted": False, "weights": weights,
+        "data": "digits", "model": "lenet5bn", "classes": list("0123456789"), "parameters": 61_750, "epochs": 2,
+        "batch_size": 128, "lr": 0.01, "seed": 7, "interrupted": False, "weights": weights,
     }  # fmt: skip
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(row["images"] == 1437 - 144 and row["seconds"] > 0 for row in rows)
@@ -115,8 +116,8 @@ def test_the_history_has_a_row_per_epoch_and_the_settings(trained):
 def test_the_saved_weights_are_the_fingerprinted_ones_and_give_the_same_accuracy(trained, examples):
     folder, lines = trained
     weights, accuracy = promised(lines)
-    data = mg.data.load("digits")
-    model = examples.models.cnn(1, 8, 8, 10)
+    data = examples.train_digits.enlarged(mg.data.load("digits"), 28)
+    model = examples.models.lenet5bn(1, 28, 28, 10)
     model.load_state_dict(mg.load(folder / "model.safetensors"))
     assert examples.train_digits.fingerprint(model) == weights
     scores = examples.train_digits.predict(model, data.test.images)
@@ -225,7 +226,7 @@ def test_bad_arguments_are_one_line_that_names_the_reason(
     assert reason in captured.err
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5", "cnn"])
+@pytest.mark.parametrize("name", ["lenet5bn", "lenet5", "cnn", "mlp"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 2, 40), (2, 33, 30)])
 def test_every_model_takes_images_of_every_size(examples, name, shape):
     images = np.random.default_rng(0).random((6, *shape), np.float32)
@@ -259,12 +260,31 @@ def test_the_picture_of_digits_shows_filters_and_the_surest_mistakes_first(examp
     test = mg.data.Split(rng.random((5, 1, 8, 8), np.float32), np.array([0, 1, 0, 1, 0]))
     scores = np.array([[3, 0], [0, 3], [0, 1], [2, 0], [3, 0]], np.float32)  # 2 and 3 are wrong, 3 with more confidence
     figure = examples.pictures.digits(rng.normal(size=(6, 1, 5, 5)), test, scores, ("one", "two"), "a title")
-    filters, mistakes = figure.subfigs
-    assert filters.get_suptitle().startswith("6 filters")
-    assert len(filters.axes) == 6
-    assert mistakes.get_suptitle() == "2 mistaken test images"
-    assert [axes.get_title() for axes in mistakes.axes] == ["two read as one\n88% sure", "one read as two\n73% sure"]
-    assert np.array_equal(mistakes.axes[0].images[0].get_array(), test.images[3, 0])
+    filters, mistakes = figure.axes
+    assert filters.get_title().startswith("6 filters")
+    assert mistakes.get_title() == "2 mistaken test images"
+    captions = mistakes.texts
+    assert [text.get_text() for text in captions] == ["two read as one\n88% sure", "one read as two\n73% sure"]
+    # Below each caption, in the picture's own coordinates, is the image it speaks of.
+    sheet = mistakes.images[0].get_array()
+    places = [text.get_position() for text in captions]
+    width = round(places[1][0] - places[0][0]) * 10 // 11  # a tenth between two images
+    for image, (x, y) in zip(test.images[[3, 2], 0], places, strict=True):
+        top, left, step = round(y + 0.5), round(x - width / 2 + 0.5), width // 8
+        assert np.array_equal(sheet[top : top + width : step, left : left + width : step], image)
+
+
+def test_each_tile_of_a_mosaic_keeps_its_place_and_the_rest_is_empty(examples):
+    axes = Figure().subplots()
+    tiles = np.arange(1, 5 * 6 + 1, dtype=np.float32).reshape(5, 3, 2) / 30
+    places = examples.pictures.mosaic(axes, tiles, least=2, gap=(0.5, 0.5), cmap="gray", vmin=0)
+    sheet = np.ma.filled(axes.images[0].get_array(), np.nan)
+    assert sheet.shape == (2 * (30 + 60), 3 * (20 + 40) - 20)  # 20 pixels for each of a tile's
+    for i, (tile, (y, x)) in enumerate(zip(tiles, places, strict=True)):
+        top, left = 30 + i // 3 * 90, i % 3 * 60
+        assert (y, x) == (top - 0.5, left + 19.5)
+        assert np.array_equal(sheet[top + 10 : top + 60 : 20, left + 10 : left + 40 : 20], tile)
+    assert np.isnan(sheet).sum() == sheet.size - 5 * 60 * 40
 
 
 def test_pictures_of_many_classes_many_filters_and_no_mistakes_can_be_drawn(examples, tmp_path):
@@ -274,7 +294,7 @@ def test_pictures_of_many_classes_many_filters_and_no_mistakes_can_be_drawn(exam
     test = mg.data.Split(np.zeros((62, 3, 8, 8), np.float32), np.arange(62))
     figure = examples.pictures.digits(np.zeros((128, 3, 28, 28)), test, np.eye(62), classes, "")
     figure.savefig(tmp_path / "digits.png")
-    assert [half.get_suptitle()[:14] for half in figure.subfigs] == ["32 of 128 filt", "No mistaken te"]
+    assert [axes.get_title()[:14] for axes in figure.axes] == ["32 of 128 filt", "No mistaken te"]
 
 
 def test_the_model_of_ones_own_learns(tmp_path):
