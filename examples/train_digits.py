@@ -32,7 +32,6 @@ import minigrad as mg
 from minigrad import functional as F, nn, optim
 
 VALIDATION = 0.1  # of the training set
-SMOOTHING = 0.1  # of the labels: so much of each is spread over all classes
 Row = dict[str, float]  # of the history: one epoch
 
 
@@ -52,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     args.epochs = args.epochs or epochs_for(train)
+    args.batch_size = args.batch_size or models.BATCH_SIZE[args.model]
     model = models.MODELS[args.model](*train.images.shape[1:], len(data.classes))
     print(f"{data.name}: {len(train)} training, {len(validation)} validation and {len(data.test)} test images")
     print(f"{args.model}: {count(model)} parameters; {args.epochs} epochs; results go to {args.out}")
@@ -79,6 +79,7 @@ def fit(
 ) -> list[Row]:
     """Train the model for some epochs; what became of each."""
     batches = mg.data.Batches(train, args.batch_size, seed=args.seed)
+    smoothing = models.SMOOTHING[args.model]
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
     # The learning rate rises, then falls to nearly nothing: large steps at first, small ones to settle.
     scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=args.lr, total_steps=args.epochs * len(batches))
@@ -87,10 +88,10 @@ def fit(
         start = time.perf_counter()
         with tqdm(total=len(train), desc=f"epoch {epoch}/{args.epochs}", unit=" images", file=sys.stderr) as progress:
             row: Row = {"epoch": epoch}
-            row |= train_epoch(model, batches, optimizer, scheduler, progress, interrupted)
+            row |= train_epoch(model, batches, optimizer, scheduler, smoothing, progress, interrupted)
             row["seconds"] = time.perf_counter() - start
             scores = predict(model, validation.images)
-            row["validation_loss"], row["validation_accuracy"] = grade(scores, validation.labels)
+            row["validation_loss"], row["validation_accuracy"] = grade(scores, validation.labels, smoothing)
             progress.set_postfix_str(f"loss {row['loss']:.4f}, validation {row['validation_accuracy']:.2%}")
         history.append(row)
         if interrupted.is_set():
@@ -103,6 +104,7 @@ def train_epoch(
     batches: mg.data.Batches,
     optimizer: Any,
     scheduler: Any,
+    smoothing: float,
     progress: Any,
     interrupted: threading.Event,
 ) -> Row:
@@ -111,7 +113,7 @@ def train_epoch(
     model.train()
     for images, labels in batches:
         scores = model(images)  # (N, classes): the higher, the likelier
-        loss = loss_of(scores, labels)  # small where the right class has the highest score
+        loss = F.cross_entropy(scores, labels, label_smoothing=smoothing)  # small where the right class leads
         optimizer.zero_grad()
         loss.backward()  # the derivative of the loss by every weight
         optimizer.step()  # a step downhill
@@ -127,14 +129,6 @@ def train_epoch(
     return {"images": seen, "loss": loss_sum / seen, "accuracy": right / seen}
 
 
-def loss_of(scores: Any, labels: np.ndarray) -> Any:
-    """Cross-entropy with smoothed labels: a model that is never asked to be quite sure errs less on new images.
-
-    Source: C. Szegedy and others, "Rethinking the Inception architecture for computer vision", 2016.
-    """
-    return F.cross_entropy(scores, labels, label_smoothing=SMOOTHING)
-
-
 def predict(model: nn.Module, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """The model's scores (N, classes), with nothing recorded for derivatives."""
     model.eval()
@@ -143,9 +137,10 @@ def predict(model: nn.Module, images: np.ndarray, batch_size: int = 500) -> np.n
     return np.concatenate(parts)
 
 
-def grade(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """The mean loss, and the share of images recognised."""
-    return float(loss_of(scores, labels)), float((scores.argmax(axis=1) == labels).mean())
+def grade(scores: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> tuple[float, float]:
+    """The mean loss, as in training, and the share of images recognised."""
+    loss = F.cross_entropy(scores, labels, label_smoothing=smoothing)
+    return float(loss), float((scores.argmax(axis=1) == labels).mean())
 
 
 def count(model: nn.Module) -> int:
@@ -215,7 +210,7 @@ def command_line() -> Parser:
     add("--root", help="folder in which mnist/ or fashion/ is looked for")
     add("--model", default="lenet5bn", choices=models.MODELS, help="default: %(default)s")
     add("--epochs", type=number(int, 1), help="default: as many as show 40,000 images, from 2 to 30")
-    add("--batch-size", type=number(int, 1), default=128, help="default: %(default)s")
+    add("--batch-size", type=number(int, 1), help="default: 128 for lenet5bn, 64 for others")
     add("--lr", type=number(float, 1e-9), default=0.01, help="largest learning rate of the run (default: %(default)s)")
     add("--seed", type=number(int, 0), default=0, help="of initial weights and orders (default: %(default)s)")
     add("--threads", type=number(int, 1), help="use at most so many; the results are the same")
