@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from minigrad.kernels import conv as kernels, images
-from minigrad.kernels.conv import Sizes
 from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
@@ -18,7 +17,7 @@ from minigrad.ops.memory import allocate
 from minigrad.ops.sampling import Table, backward_tables, forward_table, lane_table
 
 Axes = tuple[Axis, ...]
-_MOST_VALUES = 1 << 24
+_MOST_VALUES = 1 << 24  # of images and their gradients side by side, for one part: 64 MiB of float32
 _NO_CODES = np.zeros(0, np.uint8)
 
 
@@ -62,7 +61,7 @@ def over_images(samples: int, filters: int, dtype: np.dtype[Any]) -> bool:
 
 def _fits(table: Table, step: int) -> bool:
     """Whether the images side by side that one part holds leave memory for the rest."""
-    sizes = Sizes(*(int(size) for size in table.sizes))
+    sizes = table.named
     inputs, outputs = sizes.channels * sizes.rows * sizes.pitch, sizes.filters * sizes.outputs
     return (inputs + outputs) * step <= _MOST_VALUES
 
@@ -78,7 +77,7 @@ def _correlate(
     width = images.rows_for(filters) if by_images else COLUMNS * step
     panels = _panels(windows, table.rows, table.columns, width)
     bias = _padded_bias(b, groups, filters, width, x.dtype)
-    work = samples * int(table.sizes[10]) * panels.size // 30
+    work = samples * table.named.outputs * panels.size // 30
     if by_images:
         items, lined = -(-samples // step) * groups, lane_table(table, step)
         n_parts = parts(items, work)
@@ -176,13 +175,13 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
 def _from_panels(total: np.ndarray, filters: int, table: Table) -> np.ndarray:
     """Panels (groups, panels, taps or more, width) as (groups, filters, taps)."""
     groups, panels, _, width = total.shape
-    whole = total[:, :, : int(table.sizes[9])].swapaxes(2, 3)
+    whole = total[:, :, : table.named.terms].swapaxes(2, 3)
     return whole.reshape(groups, panels * width, -1)[:, :filters]
 
 
 def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.ndarray:
     """dw as (groups, filters, taps)."""
-    groups, filters, terms = (int(table.sizes[i]) for i in (0, 2, 9))
+    groups, filters, terms = table.named.groups, table.named.filters, table.named.terms
     step = lanes(dy.dtype)
     lined = lane_table(table, step)
 
@@ -202,7 +201,7 @@ def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.nd
 
 def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, width: int) -> np.ndarray:
     """dw in panels (groups, panels, taps rounded up, width)."""
-    groups, terms = int(table.sizes[0]), int(table.sizes[9])
+    groups, terms = table.named.groups, table.named.terms
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
         items = len(partial) * groups * panels

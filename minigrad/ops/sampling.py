@@ -42,7 +42,8 @@ class Line(NamedTuple):
 class Table:
     """A convolution, or one phase of its input gradient, as kernels take it."""
 
-    sizes: np.ndarray  # see kernels.conv.Sizes
+    named: Sizes
+    sizes: np.ndarray  # the same as kernels take them
     taps: np.ndarray  # where each cell of a window lies from its first one: row by row, each over all channels
     pixels: np.ndarray  # where the first cell of each window lies
     reach: np.ndarray  # (2, pixels): the taps [first, end) of each window that are not above or below the image
@@ -63,7 +64,7 @@ class LaneTable(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def lane_table(table: Table, lanes: int) -> LaneTable:
     """A table times the lanes of a vector."""
-    sizes = Sizes(*(int(size) for size in table.sizes))
+    sizes = table.named
     rows, columns = np.arange(sizes.height)[:, None] + sizes.top, np.arange(sizes.width) + sizes.left
     where = (rows * sizes.pitch + columns).reshape(-1)
     return LaneTable(table.taps * lanes, table.pixels * lanes, where * lanes, np.arange(sizes.outputs) * lanes)
@@ -108,6 +109,7 @@ def _table(
         pixels.size, plane[0] * plane[1],
     )  # fmt: skip
     return Table(
+        sizes,
         np.array(sizes, np.int64),
         np.pad(taps, (0, ROWS + COLUMNS), mode="edge" if len(taps) else "constant"),
         np.pad(pixels.reshape(-1), (0, more), mode="edge"),

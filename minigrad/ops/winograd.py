@@ -1,7 +1,6 @@
 """3x3 convolutions of arrays at stride 1 by Winograd's F(4x4, 3x3)."""
 
 import functools
-import math
 
 import numpy as np
 
@@ -59,12 +58,12 @@ def _places(height: int, width: int, top: int, left: int, pitch: int, lanes: int
     return (((np.arange(height) + top)[:, None] * pitch + np.arange(width) + left) * lanes).reshape(-1)
 
 
-def _sizes(samples: int, channels: int, filters: int, axes: tuple[Axis, ...]) -> np.ndarray:
+def _sizes(samples: int, channels: int, filters: int, axes: tuple[Axis, ...]) -> kernels.TileSizes:
     height, width = axes
     down, across = -(-height.out // 4), -(-width.out // 4)
-    rows = _rows(across)
-    sizes = (samples, channels, filters, height.size, width.size, height.out, width.out, down, across, rows)
-    return np.array(sizes, np.int64)
+    return kernels.TileSizes(
+        samples, channels, filters, height.size, width.size, height.out, width.out, down, across, _rows(across)
+    )
 
 
 def _rows(across: int) -> int:
@@ -86,7 +85,7 @@ def forward(
     floor: float,
     codes: np.ndarray,
 ) -> None:
-    """Fill y (and codes) from filters in panels (panels, C * 9, width) and a bias as long as these are wide."""
+    """Fill y (and codes) from filters in panels (panels, 3 * C * 3, width) and a bias as long as these are wide."""
     count, _, width = panels.shape
     (samples, channels), filters = x.shape[:2], y.shape[1]
     u = allocate((count, kernels.PLACES, channels, width), x.dtype)
@@ -96,31 +95,32 @@ def forward(
     kernels.transform_filters(n_parts, count * channels, panels.reshape(-1), channels, u.reshape(-1), scratch)
 
     sizes = _sizes(samples, channels, filters, axes)
-    down, across, rows = (int(size) for size in sizes[7:])
-    blocks = -(-samples * down // rows)
-    n_parts = parts(blocks, samples * down * across * u.size // 30)
+    blocks = -(-samples * sizes.down // sizes.rows)
+    n_parts = parts(blocks, samples * sizes.down * sizes.across * u.size // 30)
     scratch = allocate((n_parts, kernels.forward_scratch(sizes, step)), x.dtype)
-    where = _places(axes[0].size, axes[1].size, axes[0].before, axes[1].before, 4 * across + 2, step)
+    where = _places(axes[0].size, axes[1].size, axes[0].before, axes[1].before, 4 * sizes.across + 2, step)
     kernels.winograd_forward(
-        n_parts, blocks, x.reshape(-1), u.reshape(-1), bias, where, sizes, x.dtype.type(floor), y.reshape(-1),
-        codes.reshape(-1), scratch,
+        n_parts, blocks, x.reshape(-1), u.reshape(-1), bias, where, np.array(sizes, np.int64), x.dtype.type(floor),
+        y.reshape(-1), codes.reshape(-1), scratch,
     )  # fmt: skip
 
 
 def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: tuple[Axis, ...], count: int, width: int) -> np.ndarray:
-    """dw in panels (count, C * 9, width)."""
+    """dw in panels (count, 3 * C * 3, width)."""
     channels, filters, step = x.shape[1], dy.shape[1], VECTOR_BYTES // x.dtype.itemsize
     height, across = axes
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
         sizes = _sizes(len(x[some]), channels, filters, axes)
-        n_parts = parts(len(partial), len(x[some]) * math.prod(sizes[7:9]) * kernels.PLACES * channels * filters // 30)
+        tiles = sizes.samples * sizes.down * sizes.across
+        n_parts = parts(len(partial), tiles * kernels.PLACES * channels * filters // 30)
         scratch = allocate((n_parts, kernels.weight_scratch(sizes, step)), x.dtype)
-        pitch = 4 * int(sizes[8])
+        pitch = 4 * sizes.across
         kernels.winograd_weight_gradient(
             n_parts, len(partial), dy[some].reshape(-1), x[some].reshape(-1),
             _places(height.size, across.size, height.before, across.before, pitch + 2, step),
-            _places(height.out, across.out, 0, 0, pitch, step), sizes, partial.reshape(len(partial), -1), scratch,
+            _places(height.out, across.out, 0, 0, pitch, step), np.array(sizes, np.int64),
+            partial.reshape(len(partial), -1), scratch,
         )  # fmt: skip
 
     return sum_over_batch(len(x), (count, channels * 9, width), x.dtype, chunk_sums)
