@@ -136,6 +136,17 @@ def add_tiles(typing, a, b):
 
 
 @intrinsic
+def add_scaled(typing, a, value, b):
+    """a + value * b, vector by vector, for a vector `value`."""
+
+    def codegen(context, builder, signature, args):
+        pairs = zip(items_of(builder, args[0], a.count), items_of(builder, args[2], a.count), strict=True)
+        return packed(context, builder, a, [call_llvm(context, builder, value, "fma", args[1], q, p) for p, q in pairs])
+
+    return a(a, value, b), codegen
+
+
+@intrinsic
 def floored(typing, tile, floor):
     """The tile's values, none below `floor`, for which a NaN is not."""
 

@@ -88,8 +88,11 @@ def convolve(samples: int, channels: int, filters: int, axes: tuple[Axis, ...], 
     """A convolution of so many channels and filters in each group, its rule, and what is fused with it."""
     x = normal(samples, channels * groups, *(a.size for a in axes))
     w = normal(filters * groups, channels, *(a.window for a in axes))
+    b = w[:, 0].reshape(len(w), -1)[:, 0]
     for name in [f"conv{len(axes)}d"] + (["conv2d_relu", "conv2d_relu_max_pool2d"] if len(axes) == 2 else []):
-        run(name, [x, w, w[:, 0].reshape(len(w), -1)[:, 0]], axes=axes, groups=groups)
+        run(name, [x, w, b], axes=axes, groups=groups)
+    if len(axes) == 2:  # without dx it may go another way
+        run("conv2d_relu_max_pool2d", [x, w, b], [0], axes=axes, groups=groups)
 
 
 @st.composite

@@ -160,3 +160,20 @@ def max_pool_places(x, *, axes):
         found = {int(np.ravel_multi_index(cell, sizes)): f for f, cell in cells(axes, index[2:])}
         places[index] = np.ravel_multi_index(found[winners[index]], windows_of)
     return y, places
+
+
+def winner_gradients(dy, y, x, w, axes, groups=1):
+    """(dx, dw, db) of relu(y) pooled by 2 x 2, for a convolution y: only winners above 0 count."""
+    dx, dw, db = np.zeros(x.shape), np.zeros(w.shape), np.zeros(len(w))
+    channels, filters = w.shape[1], len(w) // groups
+    for n, k, i, j in np.ndindex(*dy.shape):
+        four = y[n, k, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        best, g = int(np.argmax(four)), float(dy[n, k, i, j])  # a NaN is the largest to argmax
+        if four.flat[best] <= 0 or g == 0:
+            continue
+        own = slice(k // filters * channels, (k // filters + 1) * channels)
+        db[k] += g
+        for f, cell in cells(axes, (2 * i + best // 2, 2 * j + best % 2)):
+            dw[(k, slice(None), *f)] += g * x[(n, own, *cell)].astype(np.float64)
+            dx[(n, own, *cell)] += g * w[(k, slice(None), *f)].astype(np.float64)
+    return [a.astype(dy.dtype) for a in (dx, dw, db)]

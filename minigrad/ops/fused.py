@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from minigrad.op import Array, Op, op
-from minigrad.ops import correlation
+from minigrad.ops import correlation, winners, winograd
 from minigrad.ops.activation import relu
 from minigrad.ops.batch import channel_sum
 from minigrad.ops.conv import check_conv, conv2d
-from minigrad.ops.correlation import Axes
+from minigrad.ops.correlation import Axes, lanes
 from minigrad.ops.geometry import Axis
 from minigrad.ops.pool import max_pool2d
 
@@ -46,6 +48,11 @@ def conv2d_relu_max_pool2d_vjp(
     dy: Array, x: Array, w: Array, y: Array, places: Array, axes: Axes, groups: int, *, needs: tuple[bool, ...]
 ) -> Any:
     """The gate at the pooled values, which are the winners'; only they have a gradient, so they have all of db."""
+    walk = None
+    if isinstance(dy, np.ndarray) and not winograd.suits(axes, w.shape[1], len(w) // groups, groups):
+        walk = winners.walk(axes, w.shape[1], len(w) // groups, groups, lanes(dy.dtype), needs[0])
+    if walk is not None:
+        return winners.gradients(dy, y, places, x, w, walk, needs[0])
     dy = _pull(relu, dy, y)
     spread = _pull(max_pool2d, (dy,), places, _windows(axes))
     dx, dw, _ = _pull(conv2d, spread, x, w, axes, groups, needs=(needs[0], needs[1], False))
