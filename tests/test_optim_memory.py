@@ -1,10 +1,13 @@
 """Optimisers on arrays of any layout: views, read-only and shared memory, mixed dtypes, states that were changed."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.kernels.threads import Launcher
 from minigrad.optim import launch
 
 MAKERS = {
@@ -214,3 +217,100 @@ def test_zero_grad_writes_zeros_in_place_but_not_into_a_gradient_with_history():
     assert p.grad.tolist() == [0, 0, 0]
     assert not p.grad.requires_grad
     assert recorded.tolist() == [3, 3, 3]
+
+
+@each_optimizer
+def test_all_parameters_of_a_group_step_by_one_launch(make, monkeypatch):
+    launched, call = [], Launcher.__call__
+    monkeypatch.setattr(Launcher, "__call__", lambda self, *args: (launched.append(self), call(self, *args))[1])
+    ps = [nn.Parameter(np.ones(shape)) for shape in [(3, 2), (4,), (), (0, 2)]]
+    optimizer = make(ps)
+    for step in range(1, 4):
+        for p in ps:
+            p.grad = mg.tensor(np.full(p.shape, 0.5))
+        optimizer.step()
+        assert len(launched) == step
+
+
+@each_optimizer
+def test_parameters_step_by_their_own_count_however_often_they_had_gradients(make):
+    together, alone = ([nn.Parameter(np.linspace(1, 2, n)) for n in (3, 4, 5)] for _ in range(2))
+    ours, others = make(together), [make([p]) for p in alone]
+    for step in range(6):
+        for k in range(3):
+            together[k].grad = alone[k].grad = None
+            if step % (k + 1) == 0:
+                together[k].grad = alone[k].grad = mg.tensor(np.linspace(-1, step, k + 3))
+                others[k].step()
+        ours.step()
+    for p, q, other in zip(together, alone, others, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+        assert ours.state[p].keys() == other.state[q].keys()
+        assert ours.state[p].get("step") == other.state[q].get("step")
+
+
+@each_optimizer
+def test_a_copy_of_a_model_and_its_optimiser_steps_in_its_own_memory(make):
+    ps = [nn.Parameter(np.ones(3)), nn.Parameter(np.ones((2, 2)))]
+    optimizer = make(ps)
+    for _ in range(2):
+        for p in ps:
+            p.grad = mg.tensor(np.full(p.shape, 0.5))
+        optimizer.step()
+    before = [p.data.copy() for p in ps]
+    copied, copies = copy.deepcopy((optimizer, ps))
+    del optimizer
+    copied.step()
+    for p, q, old in zip(ps, copies, before, strict=True):
+        np.testing.assert_array_equal(p.data, old)
+        assert (q.data != old).all()
+
+
+class Halved(optim.Adam):
+    """Adam by half of each gradient."""
+
+    def update(self, p, g, state, group):
+        super().update(p, 0.5 * g, state, group)
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_subclass_may_change_what_a_parameter_steps_by(maximize):
+    ps, qs = ([nn.Parameter(np.linspace(1, 2, n)) for n in (3, 4)] for _ in range(2))
+    halved, plain = Halved(ps, maximize=maximize), optim.Adam(qs, maximize=maximize)
+    for step in range(3):
+        for p, q in zip(ps, qs, strict=True):
+            p.grad = mg.tensor(np.linspace(-1, step, p.size()[0]))
+            q.grad = 0.5 * p.grad
+        halved.step()
+        plain.step()
+    for p, q in zip(ps, qs, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+class Signed(optim.Optimizer):
+    """An optimiser of somebody's own: by the sign of the gradient, which it counts."""
+
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.5})
+
+    def update(self, p, g, state, group):
+        state["step"] = state.get("step", 0) + 1
+        p -= group["lr"] * np.sign(g)
+
+
+def test_an_optimiser_of_ones_own_defines_an_update_of_one_parameter():
+    used, unused = nn.Parameter(np.ones(3)), nn.Parameter(np.ones(2))
+    optimizer = Signed([used, unused])
+    used.grad = mg.tensor(np.array([3.0, 0.0, -2.0]))
+    version = used._storage.version
+    optimizer.step()
+    assert used.data.tolist() == [0.5, 1.0, 1.5]
+    assert used._storage.version == version + 1
+    assert optimizer.state_dict()["state"].keys() == {0}
+
+
+@each_optimizer
+def test_a_gradient_of_another_shape_never_reaches_the_kernel(make):
+    p = nn.Parameter(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"need gradients of shapes \[\(2, 3\)\], got \[\(3,\)\]"):
+        make([p]).update(p._array, np.ones(3), {}, make([p]).param_groups[0])

@@ -1,6 +1,5 @@
 """Adam and AdamW: steps by running means of the gradient and of its square."""
 
-import functools
 import math
 from typing import Any
 
@@ -8,11 +7,11 @@ import numpy as np
 
 from minigrad.kernels.optimizers import adam_step, adam_step_exact
 from minigrad.kernels.threads import Launcher
-from minigrad.optim.launch import NOTHING, State, hides_denormals, kept, launch
-from minigrad.optim.optimizer import Optimizer, Params
+from minigrad.optim.launch import KernelOptimizer, Names, hides_denormals
+from minigrad.optim.optimizer import Params, State
 
 
-class Adam(Optimizer):
+class Adam(KernelOptimizer):
     """p <- p - lr m / (sqrt(v) + eps), m and v the running means of g and g^2; weight decay is added to g; see `adam`.
 
     Raises: ValueError for a negative setting or betas outside [0, 1).
@@ -34,8 +33,16 @@ class Adam(Optimizer):
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, settings | {"amsgrad": amsgrad, "maximize": maximize})
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
-        adam(p, g, state, group, self.decoupled)
+    def kept(self, group: dict[str, Any]) -> Names:
+        return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
+
+    def ages(self, states: list[State]) -> list[Any]:
+        return [state.get("step", 0) for state in states]
+
+    def kernel(self, group: dict[str, Any], age: Any, sign: float, dtype: np.dtype[Any]) -> tuple[Launcher, np.ndarray]:
+        b1, b2 = group["betas"]
+        numbers = float(group["lr"]), float(b1), float(b2), float(group["eps"]), float(group["weight_decay"])
+        return adam(*numbers, age + 1, self.decoupled, sign, dtype)
 
 
 class AdamW(Adam):
@@ -60,29 +67,25 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
 
-def adam(p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any], decoupled: bool) -> None:
+def adam(
+    lr: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: float,
+    t: int,
+    decoupled: bool,
+    sign: float,
+    dtype: np.dtype[Any],
+) -> tuple[Launcher, np.ndarray]:
     """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
 
-    `amsgrad` puts the largest v so far in place of v.
+    `amsgrad` puts the largest v so far in place of v. Both corrections of bias are multiplied into the rate and eps.
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Reddi, Kale and Kumar, "On the
     convergence of Adam and beyond", 2018.
     """
-    t = state["step"] = state.get("step", 0) + 1
-    states = [kept(state, "exp_avg", p), kept(state, "exp_avg_sq", p)]
-    states.append(kept(state, "max_exp_avg_sq", p) if group["amsgrad"] else NOTHING[p.dtype])
-    b1, b2 = group["betas"]
-    numbers = float(group["lr"]), float(b1), float(b2), float(group["eps"]), float(group["weight_decay"])
-    step, settings = adam_settings(*numbers, t, decoupled, p.dtype)
-    launch(step, p, g, states, settings)
-
-
-@functools.lru_cache(maxsize=16)  # the parameters of a group mostly share them
-def adam_settings(
-    lr: float, b1: float, b2: float, eps: float, weight_decay: float, t: int, decoupled: bool, dtype: np.dtype[Any]
-) -> tuple[Launcher, np.ndarray]:
-    """The kernel and its numbers: both corrections of bias are multiplied into the rate and eps."""
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     root = math.sqrt(1 - b2**t)
     rate = lr * root / (1 - b1**t)
     step = adam_step if hides_denormals(eps * root, 1 - b2, dtype) else adam_step_exact
-    return step, np.array([decay, shrink, 1 - b1, b2, 1 - b2, eps * root, rate], dtype)
+    return step, np.array([sign, decay, shrink, 1 - b1, b2, 1 - b2, eps * root, rate], dtype)

@@ -7,6 +7,7 @@ import numpy as np
 
 from minigrad.kernels.optimizers import CHUNK, power_sum
 from minigrad.kernels.threads import parts
+from minigrad.optim.launch import addresses_of
 from minigrad.tensor import Tensor, tensor
 
 
@@ -44,16 +45,20 @@ def clip_grad_norm_(
 
 def _norm(arrays: list[np.ndarray], order: float) -> float:
     """By sums over chunks of each array, which no number of threads changes; in float64."""
-    counts = [-(-a.size // CHUNK) for a in arrays]
-    partial, end = np.empty(sum(counts)), 0
-    for a, chunks in zip(arrays, counts, strict=True):
-        end += chunks
-        row = a.ravel() if a.flags.carray else np.array(a, order="C").ravel()
-        power_sum(parts(chunks, a.nbytes // 16), chunks, row, order, partial[end - chunks : end])
+    sums = []
+    for dtype in dict.fromkeys(a.dtype for a in arrays):
+        flat = [a if a.flags.carray else np.array(a, order="C") for a in arrays if a.dtype == dtype]
+        sizes = np.array([a.size for a in flat], np.int64)
+        bounds, chunks = (np.concatenate(([0], counts.cumsum())) for counts in (sizes, -(-sizes // CHUNK)))
+        partial, like = np.empty(chunks[-1]), np.empty(0, dtype)
+        threads = parts(partial.size, int(bounds[-1]) * dtype.itemsize // 16)
+        power_sum(threads, partial.size, addresses_of(flat)[None], bounds, like, chunks, order, partial)
+        sums.append(partial)
+    terms = np.concatenate(sums) if sums else np.empty(0)
     if order == math.inf:
-        return float(np.max(partial, initial=0.0))
+        return float(np.max(terms, initial=0.0))
     with np.errstate(over="ignore"):
-        return float(np.sum(partial)) ** (1 / order)
+        return float(np.sum(terms)) ** (1 / order)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minigrad.modes import enable_grad
-from minigrad.optim.launch import State
 from minigrad.tensor import Tensor
 
+State: TypeAlias = dict[str, Any]
 Params: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
@@ -86,21 +86,29 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            params, gradients = [], []
             for p in group["params"]:
-                if p._grad is not None:
-                    self._check_memory(p._array)
-                    gradient = p._grad._array
-                    self.update(
-                        p._array, -gradient if group["maximize"] else gradient, self.state.setdefault(p, {}), group
-                    )
-                    p._storage.version += 1
+                gradient = p._grad
+                if gradient is not None:
+                    array = p._array
+                    if not array.flags.writeable or array.dtype.kind != "f":
+                        self._refuse(array)
+                    params.append(p)
+                    gradients.append(gradient._array)
+            if params:
+                self.update_all(params, gradients, group)
         return loss
 
-    def _check_memory(self, p: np.ndarray) -> None:
+    def _refuse(self, p: np.ndarray) -> None:
         if not p.flags.writeable:
             raise ValueError(f"{self._name}: output array is read-only: that of a parameter of shape {p.shape}")
-        if p.dtype.kind != "f":
-            raise TypeError(f"{self._name}: need parameters of float32 or float64, got {p.dtype}")
+        raise TypeError(f"{self._name}: need parameters of float32 or float64, got {p.dtype}")
+
+    def update_all(self, params: list[Tensor], gs: list[np.ndarray], group: dict[str, Any]) -> None:
+        """Change parameters of a group by their gradients: by `update`, one after the other."""
+        for p, g in zip(params, gs, strict=True):
+            p._storage.version += 1
+            self.update(p._array, -g if group.get("maximize") else g, self.state.setdefault(p, {}), group)
 
     def update(self, p: np.ndarray, g: np.ndarray, state: State, group: dict[str, Any]) -> None:
         """Change the array `p` in place, by its gradient `g`, which stays as it is."""
