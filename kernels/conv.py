@@ -2,9 +2,12 @@
 
 Arrays are flat. `taps` says where the cells of a window lie from its first one, `pixels` where the first cell of each
 window lies in an image with its padding: so one kernel serves any window, stride, padding and dilation, and the input
-gradient as well, which is the same sum over other cells. `reach` says which taps of each window lie within the image's
-rows. Filters come in panels (groups, panels, taps, width): at each tap the weights of as many filters as a tile is
-wide. `sizes` is told in `Sizes`.
+gradient as well, which is the same sum over other cells. `reach` says which taps are a pixel's: those that lie within
+the image's rows and, in the input gradient, those of its phase of the stride. Filters come in panels (groups, panels,
+taps, width): at each tap the weights of as many filters as a tile is wide. `sizes` is told in `Sizes`.
+
+Results are computed strip by strip. Within a strip tiles take `pixels` in order, a tile those of one phase; `rows` says
+to which row of the strip each belongs, `strips` where each strip's begin.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +18,7 @@ from .simd import lanes, load, splat, store, store_bytes, where_beats
 from .threads import Launcher
 from .tile import COLUMNS, ROWS, floored, listed, load_tile, outer, spaced, store_tile, transpose
 
-STRIP = 96  # pixels that are computed before they are transposed to planes; they stay in a core's first cache
+STRIP = 192  # pixels that are computed before they are transposed to planes; they stay in a core's first cache
 DEPTH = 192  # pixels whose gradients are transposed at once
 
 
@@ -66,12 +69,12 @@ def seen_taps(reach, first, count):
 
 def pixel_tile(columns):
     @kernel(inline=True)
-    def multiply(source, starts, taps, seen, panels, at, width, bias, channel, floor, strip, row):
+    def multiply(source, starts, taps, seen, panels, at, width, bias, channel, floor, strip, rows):
         places = spaced(0, lanes(source), columns)
         tile = load_tile(bias, spaced(channel, 0, ROWS), places)
         for t in range(seen[0], seen[1]):
             tile = outer(tile, source, starts, taps[t], panels, places, at + t * width)
-        store_tile(floored(tile, floor), strip, spaced(row * width, width, ROWS), places)
+        store_tile(floored(tile, floor), strip, rows, places)
 
     return multiply
 
@@ -94,19 +97,18 @@ def pool_strip(strip, width, windows, codes):
 
 
 @kernel
-def strip_to_planes(strip, width, count, filters, y, first, plane, places, corner):
-    """y[first + k * plane + p] = strip[p, k] for p < count; with `places`, y[first + k * plane + places[p]]."""
+def strip_to_planes(strip, width, count, filters, y, first, plane, corner):
+    """y[first + k * plane + p] = strip[p, k] for p < count, k < filters."""
     step = lanes(strip)
     for k in range(0, filters, step):
         for p in range(0, count, step):
-            if k + step <= filters and p + step <= count and places.size == 0:
+            if k + step <= filters and p + step <= count:
                 transpose(strip, p * width + k, width, y, first + k * plane + p, plane)
                 continue
             transpose(strip, p * width + k, width, corner, 0, step)
             for j in range(min(step, filters - k)):
                 for i in range(min(step, count - p)):
-                    place = p + i if places.size == 0 else places[p + i]
-                    y[first + (k + j) * plane + place] = corner[j * step + i]
+                    y[first + (k + j) * plane + p + i] = corner[j * step + i]
 
 
 @kernel
@@ -126,15 +128,16 @@ def strip_to_bytes(strip, width, count, filters, codes, first, plane, corner):
 
 
 @kernel
-def correlate_range(start, stop, part, x, panels, bias, taps, pixels, reach, places, sizes, floor, y, codes, scratch):
+def correlate_range(
+    start, stop, part, x, panels, bias, taps, pixels, reach, rows, strips, sizes, floor, y, codes, scratch
+):
     groups, channels, filters, terms, outputs, plane = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10], sizes[11]
-    rows, pitch = sizes[5], sizes[6]
     narrow, wide = lanes(x), COLUMNS * lanes(x)
     per_group = (filters + wide - 1) // wide
     rounded = per_group * wide
     image, padding = groups * channels * sizes[3] * sizes[4], padded_size(sizes)
     own = scratch[part]
-    padded, strip = own[:padding], own[padding : padding + (STRIP + ROWS) * wide]
+    padded, strip = own[:padding], own[padding : padding + (STRIP + lanes(x)) * wide]
     choices = own[padding + strip.size : padding + strip.size + STRIP // 4 * wide]
     corner = own[padding + strip.size + choices.size :]
     pooled = codes.size > 0
@@ -146,34 +149,33 @@ def correlate_range(start, stop, part, x, panels, bias, taps, pixels, reach, pla
             pad_image(x, n * image, sizes, padded)
             held = n
         source = padded if padding else x[n * image : (n + 1) * image]
-        source = source[g * channels * rows * pitch :]
+        source = source[g * channels * sizes[5] * sizes[6] :]
         first, at = panel * wide, (g * per_group + panel) * terms * wide
         present = min(wide, filters - first)
         target = ((n * groups + g) * filters + first) * plane
         for p in range(0, outputs, STRIP):
             count = min(STRIP, outputs - p)
-            for q in range(0, count, ROWS):
-                starts, channel = listed(pixels, p + q, ROWS), g * rounded + first
-                seen = seen_taps(reach, p + q, ROWS)
+            for q in range(strips[p // STRIP], strips[p // STRIP + 1], ROWS):
+                starts, lines, channel = listed(pixels, q, ROWS), listed(rows, q, ROWS), g * rounded + first
+                seen = seen_taps(reach, q, ROWS)
                 if present <= narrow:
-                    narrow_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, q)
+                    narrow_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, lines)
                 else:
-                    wide_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, q)
+                    wide_tile(source, starts, taps, seen, panels, at, wide, bias, channel, floor, strip, lines)
             if pooled:
                 pool_strip(strip, wide, count // 4, choices)
-                strip_to_planes(strip, wide, count // 4, present, y, target + p // 4, plane, places, corner)
+                strip_to_planes(strip, wide, count // 4, present, y, target + p // 4, plane, corner)
                 strip_to_bytes(choices, wide, count // 4, present, codes, target + p // 4, plane, corner)
             else:
-                at_plane = target + p if places.size == 0 else target
-                strip_to_planes(strip, wide, count, present, y, at_plane, plane, places[p:], corner)
+                strip_to_planes(strip, wide, count, present, y, target + p, plane, corner)
 
 
 correlate = Launcher(correlate_range, flushes=True)
 """y[n, k] = max(bias[k] + sum over the taps t of panels[t, k] times the cell of x[n] at pixel + taps[t], floor).
 
-Items are images times panels. `pixels` is ROWS - 1 longer than `outputs`, `bias` as long as the panels are wide
-together. Without `places` the results fill a plane in order. With `codes`, pixels come window by window, four each: y
-holds the largest of each and `codes` which it was.
+Items are images times panels. `pixels` are whole tiles of ROWS, `rows` in values, `bias` is as long as the panels are
+wide together. With `codes`, results come window by window, four each: y holds the largest of each and `codes` which it
+was.
 """
 
 
@@ -248,7 +250,7 @@ conv_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 
 def correlate_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `correlate`, in values, for vectors of `step` of them."""
-    strips = (STRIP + ROWS + STRIP // 4) * COLUMNS * step
+    strips = (STRIP + step + STRIP // 4) * COLUMNS * step
     return int(padded_size(sizes)) + strips + step * step
 
 

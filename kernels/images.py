@@ -1,8 +1,8 @@
 """Convolution over images, for few filters: a tile is a few filters x a few pixels, an image in each lane of a vector.
 
-The tables and `sizes` are those of conv.py, with `taps`, `pixels` and `where` (each pixel of an image in its padding)
-multiplied by the lanes. Filters come in panels (groups, panels, taps, rows). Items are as many images as a vector has
-lanes, times groups.
+The tables and `sizes` are those of conv.py; `taps`, `pixels`, `places` (there `rows`) and `where` (each pixel of an
+image in its padding) are multiplied by the lanes. Filters come in panels (groups, panels, taps, rows). Items are as
+many images as a vector has lanes, times groups.
 """
 
 from typing import Any
@@ -33,25 +33,27 @@ def to_lanes(x, first, row, present, pixels, where, lanes_of, start):
             lanes_of[start + where[p] + r] = x[first + r * row + p]
 
 
-def image_tile(rows, columns):
+def image_tiles(rows, columns):
     @kernel(inline=True)
-    def multiply(source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, target, row):
-        weights, places = spaced(0, 1, rows), spaced(0, lanes(source), columns)
-        tile = outer(zeros(source, rows, columns), bias, weights, channel, ones, spaced(0, 0, columns), 0)
-        for t in range(seen[0], seen[1]):
-            tile = outer(tile, panels, weights, at + t * rows, source, starts, taps[t])
-        store_tile(floored(tile, floor), strip, spaced(target, row, rows), places)
+    def multiply(source, pixels, taps, reach, first, last, panels, at, bias, channel, ones, floor, strip, row, places):
+        weights = spaced(0, 1, rows)
+        for q in range(first, last, columns):
+            starts, seen = listed(pixels, q, columns), seen_taps(reach, q, columns)
+            tile = outer(zeros(source, rows, columns), bias, weights, channel, ones, spaced(0, 0, columns), 0)
+            for t in range(seen[0], seen[1]):
+                tile = outer(tile, panels, weights, at + t * rows, source, starts, taps[t])
+            store_tile(floored(tile, floor), strip, spaced(0, row, rows), listed(places, q, columns))
 
     return multiply
 
 
-whole_tile, few_tile = image_tile(ROWS, COLUMNS), image_tile(FEW_ROWS, FEW_COLUMNS)
-single_tile = image_tile(1, SINGLE_COLUMNS)
+whole_tiles, few_tiles = image_tiles(ROWS, COLUMNS), image_tiles(FEW_ROWS, FEW_COLUMNS)
+single_tiles = image_tiles(1, SINGLE_COLUMNS)
 
 
-def rows_for(filters: int) -> int:
-    """The filters of a tile, which are those of a panel."""
-    return 1 if filters == 1 else FEW_ROWS if filters <= FEW_ROWS else ROWS
+def tile_for(filters: int) -> tuple[int, int]:
+    """The filters of a tile, which are those of a panel, and its pixels."""
+    return (1, SINGLE_COLUMNS) if filters == 1 else (FEW_ROWS, FEW_COLUMNS) if filters <= FEW_ROWS else (ROWS, COLUMNS)
 
 
 @kernel
@@ -66,6 +68,7 @@ def correlate_range(
     pixels,
     reach,
     places,
+    strips,
     where,
     sizes,
     samples,
@@ -77,7 +80,7 @@ def correlate_range(
 ):
     groups, channels, filters, terms, outputs, plane = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10], sizes[11]
     step, image, padded = lanes(x), sizes[3] * sizes[4], sizes[5] * sizes[6] * lanes(x)
-    per_group, row = (filters + rows - 1) // rows, (STRIP + SINGLE_COLUMNS) * step
+    per_group, row = (filters + rows - 1) // rows, (STRIP + step) * step
     own = scratch[part]
     source, own = own[: channels * padded], own[channels * padded :]
     strip, own = own[: rows * row], own[rows * row :]
@@ -97,35 +100,29 @@ def correlate_range(
             at = channel * terms
             for p in range(0, outputs, STRIP):
                 count = min(STRIP, outputs - p)
+                q, end = strips[p // STRIP], strips[p // STRIP + 1]
                 if rows == ROWS:
-                    for q in range(0, count, COLUMNS):
-                        starts, seen = listed(pixels, p + q, COLUMNS), seen_taps(reach, p + q, COLUMNS)
-                        whole_tile(
-                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
-                        )
+                    whole_tiles(
+                        source, pixels, taps, reach, q, end, panels, at, bias, channel, ones, floor, strip, row, places
+                    )
                 elif rows == FEW_ROWS:
-                    for q in range(0, count, FEW_COLUMNS):
-                        starts, seen = listed(pixels, p + q, FEW_COLUMNS), seen_taps(reach, p + q, FEW_COLUMNS)
-                        few_tile(
-                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
-                        )
+                    few_tiles(
+                        source, pixels, taps, reach, q, end, panels, at, bias, channel, ones, floor, strip, row, places
+                    )
                 else:
-                    for q in range(0, count, SINGLE_COLUMNS):
-                        starts, seen = listed(pixels, p + q, SINGLE_COLUMNS), seen_taps(reach, p + q, SINGLE_COLUMNS)
-                        single_tile(
-                            source, starts, taps, seen, panels, at, bias, channel, ones, floor, strip, q * step, row
-                        )
+                    single_tiles(
+                        source, pixels, taps, reach, q, end, panels, at, bias, channel, ones, floor, strip, row, places
+                    )
                 for k in range(min(rows, filters - panel * rows)):
                     # Of a strip the images are the columns: what conv.py calls a filter is here an image.
                     results, whole = strip[k * row : (k + 1) * row], groups * filters * plane
                     target = ((n * groups + g) * filters + panel * rows + k) * plane
                     if pooled:
                         pool_strip(results, step, count // 4, choices)
-                        strip_to_planes(results, step, count // 4, present, y, target + p // 4, whole, places, corner)
+                        strip_to_planes(results, step, count // 4, present, y, target + p // 4, whole, corner)
                         strip_to_bytes(choices, step, count // 4, present, codes, target + p // 4, whole, corner)
                     else:
-                        target += p if places.size == 0 else 0
-                        strip_to_planes(results, step, count, present, y, target, whole, places[p:], corner)
+                        strip_to_planes(results, step, count, present, y, target + p, whole, corner)
 
 
 correlate_images = Launcher(correlate_range, flushes=True)
@@ -181,7 +178,7 @@ image_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 
 def correlate_scratch(sizes: Any, rows: int, step: int) -> int:
     """The scratch of one part of `correlate_images`, in values, for vectors of `step` of them."""
-    strips = rows * (STRIP + SINGLE_COLUMNS) + STRIP // 4 + 1
+    strips = rows * (STRIP + step) + STRIP // 4 + 1
     return (int(sizes[1] * sizes[5] * sizes[6]) + strips + step) * step
 
 

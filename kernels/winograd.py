@@ -169,7 +169,7 @@ def forward_range(start, stop, part, x, u, bias, where, sizes, floor, y, codes, 
                 if pooled:
                     pool_strip(strip, step, results, choices)
                     strip_to_bytes(choices, step, results, present, codes, target, high * wide, corner)
-                strip_to_planes(strip, step, results, present, y, target, high * wide, where[:0], corner)
+                strip_to_planes(strip, step, results, present, y, target, high * wide, corner)
 
 
 winograd_forward = Launcher(forward_range, flushes=True)

@@ -14,7 +14,7 @@ from minigrad.ops import winograd
 from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.geometry import Axis
 from minigrad.ops.memory import allocate
-from minigrad.ops.sampling import Table, backward_tables, forward_table, lane_table
+from minigrad.ops.sampling import Cells, Table, backward_table, forward_table, lane_table, tiles
 
 Axes = tuple[Axis, ...]
 _MOST_VALUES = 1 << 24  # of images and their gradients side by side, for one part: 64 MiB of float32
@@ -32,17 +32,24 @@ def _windows(w: np.ndarray, groups: int) -> np.ndarray:
     return w.reshape(groups, w.shape[0] // groups, w.shape[1], height, width)
 
 
-def _panels(windows: np.ndarray, rows: tuple[int, ...], columns: tuple[int, ...], width: int) -> np.ndarray:
-    """Some cells of filters (groups, K, C, FH, FW) as panels (groups, panels, FH * C * FW, width), filled up with 0."""
-    groups, filters, channels, height, across = windows.shape
-    if (rows, columns) != (tuple(range(height)), tuple(range(across))):
+def _terms(windows: np.ndarray, cells: Cells) -> np.ndarray:
+    """Some cells of filters (groups, K, C, FH, FW) as (groups, K, FH * C * FW)."""
+    rows, columns = cells
+    if (len(rows), len(columns)) != windows.shape[3:]:  # cells are in their order
         windows = windows[:, :, :, list(rows)][..., list(columns)]
-    terms = channels * len(rows) * len(columns)
-    count, flat = -(-filters // width), windows.swapaxes(2, 3).reshape(groups, filters, terms)
+    return windows.swapaxes(2, 3).reshape(*windows.shape[:2], windows.shape[2] * len(rows) * len(columns))
+
+
+def _panels(windows: np.ndarray, phases: tuple[Cells, ...], width: int) -> np.ndarray:
+    """Filters as panels (groups, panels, terms, width), phase by phase, filled up with 0."""
+    groups, filters = windows.shape[:2]
+    terms = [_terms(windows, cells) for cells in phases]
+    flat = terms[0] if len(terms) == 1 else np.concatenate(terms, 2)
+    count, depth = -(-filters // width), flat.shape[2]
     if filters % width:
-        flat = np.concatenate((flat, np.zeros((groups, -filters % width, terms), flat.dtype)), 1)
-    panels = allocate((groups, count, terms, width), windows.dtype)
-    panels[:] = flat.reshape(groups, count, width, terms).swapaxes(2, 3)
+        flat = np.concatenate((flat, np.zeros((groups, -filters % width, depth), flat.dtype)), 1)
+    panels = allocate((groups, count, depth, width), windows.dtype)
+    panels[:] = flat.reshape(groups, count, width, depth).swapaxes(2, 3)
     return panels
 
 
@@ -74,25 +81,25 @@ def _correlate(
     groups, filters = windows.shape[:2]
     samples, step, least = len(x), lanes(x.dtype), x.dtype.type(floor)
     by_images = over_images(samples, filters, x.dtype) and _fits(table, step)
-    width = images.rows_for(filters) if by_images else COLUMNS * step
-    panels = _panels(windows, table.rows, table.columns, width)
+    width, together = images.tile_for(filters) if by_images else (COLUMNS * step, ROWS)
+    panels = _panels(windows, table.phases, width)
     bias = _padded_bias(b, groups, filters, width, x.dtype)
-    work = samples * table.named.outputs * panels.size // 30
+    work = samples * table.named.outputs * panels.size // len(table.phases) // 30
     if by_images:
-        items, lined = -(-samples // step) * groups, lane_table(table, step)
+        items, lined, tiled = -(-samples // step) * groups, lane_table(table, step), tiles(table, together, step, step)
         n_parts = parts(items, work)
         scratch = allocate((n_parts, images.correlate_scratch(table.sizes, width, step)), x.dtype)
         images.correlate_images(
-            n_parts, items, x.reshape(-1), panels.reshape(-1), bias, lined.taps, lined.pixels, table.reach,
-            table.places, lined.where, table.sizes, samples, width, least, y.reshape(-1), codes.reshape(-1), scratch,
+            n_parts, items, x.reshape(-1), panels.reshape(-1), bias, lined.taps, tiled.pixels, tiled.reach, tiled.rows,
+            tiled.strips, lined.where, table.sizes, samples, width, least, y.reshape(-1), codes.reshape(-1), scratch,
         )  # fmt: skip
         return
-    items = samples * groups * panels.shape[1]
+    items, tiled = samples * groups * panels.shape[1], tiles(table, together, 1, width)
     n_parts = parts(items, work)
     scratch = allocate((n_parts, kernels.correlate_scratch(table.sizes, step)), x.dtype)
     kernels.correlate(
-        n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, table.pixels, table.reach, table.places,
-        table.sizes, least, y.reshape(-1), codes.reshape(-1), scratch,
+        n_parts, items, x.reshape(-1), panels.reshape(-1), bias, table.taps, tiled.pixels, tiled.reach, tiled.rows,
+        tiled.strips, table.sizes, least, y.reshape(-1), codes.reshape(-1), scratch,
     )  # fmt: skip
 
 
@@ -134,7 +141,7 @@ def _whole_panels(windows: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray
     """All cells of the filters of one group as panels, and a bias as long."""
     filters, _, height, across = windows.shape[1:]
     width = COLUMNS * lanes(windows.dtype)
-    panels = _panels(windows, tuple(range(height)), tuple(range(across)), width)[0]
+    panels = _panels(windows, ((tuple(range(height)), tuple(range(across))),), width)[0]
     return panels, _padded_bias(b, 1, filters, width, windows.dtype)
 
 
@@ -148,8 +155,8 @@ def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np
     if winograd.suits(axes, channels, filters, groups):
         panels, bias = _whole_panels(windows[..., ::-1, ::-1], None)
         winograd.forward(dy, panels, bias, winograd.reversed_axes(axes), dx, -math.inf, _NO_CODES)
-        return dx
-    for table in backward_tables(axes, channels, filters, groups):
+    else:
+        table = backward_table(axes, channels, filters, groups)
         _correlate(dy, windows, None, table, dx, -math.inf, _NO_CODES)
     return dx
 

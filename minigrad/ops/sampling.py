@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.conv import Sizes
-from minigrad.kernels.images import COLUMNS, SINGLE_COLUMNS
+from minigrad.kernels.conv import STRIP, Sizes
+from minigrad.kernels.images import COLUMNS
 from minigrad.kernels.tile import ROWS
 from minigrad.ops.geometry import FLAT, Axis
 
@@ -38,18 +38,22 @@ class Line(NamedTuple):
         return max(0, (self.outputs - 1) * self.step + max(self.shifts, default=0) + 1 - self.size)
 
 
+Cells = tuple[tuple[int, ...], tuple[int, ...]]  # of a window, along the height and along the width
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """A convolution, or one phase of its input gradient, as kernels take it."""
+    """A convolution, or its input gradient, as kernels take it: outputs in the order of their plane."""
 
     named: Sizes
     sizes: np.ndarray  # the same as kernels take them
-    taps: np.ndarray  # where each cell of a window lies from its first one: row by row, each over all channels
-    pixels: np.ndarray  # where the first cell of each window lies
-    reach: np.ndarray  # (2, pixels): the taps [first, end) of each window that are not above or below the image
-    places: np.ndarray  # where each result goes in its plane; empty if they fill it in order
-    rows: tuple[int, ...]  # the cells of the window that are used, along the height
-    columns: tuple[int, ...]
+    taps: (
+        np.ndarray
+    )  # where each cell of a window lies from its first one: phase by phase, row by row over all channels
+    pixels: np.ndarray  # where the first cell of each output's window lies
+    reach: np.ndarray  # (2, outputs): the taps [first, end) of its phase that are not above or below the image
+    phase: np.ndarray  # of each output
+    phases: tuple[Cells, ...]  # the cells of the window that each of them uses
 
 
 class LaneTable(NamedTuple):
@@ -70,6 +74,35 @@ def lane_table(table: Table, lanes: int) -> LaneTable:
     return LaneTable(table.taps * lanes, table.pixels * lanes, where * lanes, np.arange(sizes.outputs) * lanes)
 
 
+class Tiles(NamedTuple):
+    """Outputs strip by strip, in the order in which tiles compute them: a tile's are of one phase."""
+
+    pixels: np.ndarray
+    reach: np.ndarray
+    rows: np.ndarray  # where in the strip each belongs
+    strips: np.ndarray  # the first of each strip's, and the end
+
+
+@functools.lru_cache(maxsize=256)
+def tiles(table: Table, together: int, lanes: int, width: int) -> Tiles:
+    """Tiles of `together` outputs, for pixels of so many lanes and rows as wide; a last one may repeat outputs."""
+    strip, local = np.divmod(np.arange(table.named.outputs), STRIP)
+    order = np.lexsort((table.phase, strip))
+    _, firsts, counts = np.unique(
+        strip[order] * len(table.phases) + table.phase[order], return_index=True, return_counts=True
+    )
+    runs = [
+        first + np.minimum(np.arange(-(-count // together) * together), count - 1)
+        for first, count in zip(firsts, counts, strict=True)
+    ]
+    order = order[np.concatenate(runs)]
+    ends = np.cumsum(np.bincount(strip[order]))
+    return Tiles(
+        table.pixels[order] * lanes, np.ascontiguousarray(table.reach[:, order]), local[order] * width,
+        np.concatenate(([0], ends)),
+    )  # fmt: skip
+
+
 def _forward(axis: Axis) -> Line:
     cells = range(axis.window)
     shifts = tuple(cell * axis.dilation - axis.before for cell in cells)
@@ -85,38 +118,45 @@ def _backward(axis: Axis, phase: int) -> Line:
 
 
 def _table(
-    lines: tuple[Line, Line], plane: tuple[int, int], channels: int, filters: int, groups: int, pooled: bool
+    phases: list[tuple[Line, Line]], plane: tuple[int, int], channels: int, filters: int, groups: int, pooled: bool
 ) -> Table:
-    """The table of two lines, whose results go to planes of those sizes."""
-    height, across = lines
-    rows, pitch = (line.before + line.size + line.after for line in lines)
-    cells = np.add.outer(np.arange(channels) * rows * pitch, np.array(across.shifts, np.int64)).reshape(-1)
-    taps = np.add.outer(np.array(height.shifts, np.int64) * pitch, cells).reshape(-1)
-    oh, ow = np.arange(height.outputs)[:, None], np.arange(across.outputs)
-    pixels = (oh * height.step + height.before) * pitch + ow * across.step + across.before
-    places = (height.start + oh * height.stride) * plane[1] + across.start + ow * across.stride
-    reach = np.broadcast_to(_reach(height)[:, :, None] * cells.size, (2, *pixels.shape))
+    """The table of phases, each two lines, whose results fill planes of those sizes."""
+    height, across = ([phase[axis] for phase in phases] for axis in (0, 1))
+    top, left = (max(line.before for line in lines) for lines in (height, across))
+    rows, pitch = (
+        before + lines[0].size + max(line.after for line in lines) for before, lines in ((top, height), (left, across))
+    )
+    taps: list[np.ndarray] = []
+    pixels: np.ndarray = np.zeros(plane, np.int64)
+    phase, reach = np.zeros(plane, np.int64), np.zeros((2, *plane), np.int64)
+    done = 0
+    for number, (down, right) in enumerate(phases):
+        cells = np.add.outer(np.arange(channels) * rows * pitch, np.array(right.shifts, np.int64)).reshape(-1)
+        taps.append(np.add.outer(np.array(down.shifts, np.int64) * pitch, cells).reshape(-1))
+        here = (slice(down.start, None, down.stride), slice(right.start, None, right.stride))
+        oh, ow = np.arange(down.outputs)[:, None], np.arange(right.outputs)
+        pixels[here] = (oh * down.step + top) * pitch + ow * right.step + left
+        phase[here] = number
+        reach[(slice(None), *here)] = done + _reach(down)[:, :, None] * cells.size
+        done += taps[-1].size
     if pooled:  # window by window; both rows of a window see what one of them does
-        high, wide = height.outputs // 2, across.outputs // 2
+        high, wide = plane[0] // 2, plane[1] // 2
         pixels = pixels[: 2 * high, : 2 * wide].reshape(high, 2, wide, 2).swapaxes(1, 2)
         seen = reach[:, : 2 * high, 0].reshape(2, high, 2)
         reach = np.repeat(np.stack((seen[0].min(1), seen[1].max(1))), 4 * wide, axis=1)
-        plane = high, wide
-    more = max(ROWS, SINGLE_COLUMNS)  # a last tile that is not full computes its last pixel again
-    is_whole = (height.stride, across.stride) == (1, 1)
+        phase, plane = phase[: 2 * high, : 2 * wide], (high, wide)
     sizes = Sizes(
-        groups, channels, filters, height.size, across.size, rows, pitch, height.before, across.before, taps.size,
-        pixels.size, plane[0] * plane[1],
+        groups, channels, filters, height[0].size, across[0].size, rows, pitch, top, left, done, pixels.size,
+        plane[0] * plane[1],
     )  # fmt: skip
     return Table(
         sizes,
         np.array(sizes, np.int64),
-        np.pad(taps, (0, ROWS + COLUMNS), mode="edge" if len(taps) else "constant"),
-        np.pad(pixels.reshape(-1), (0, more), mode="edge"),
-        np.pad(reach.reshape(2, -1), ((0, 0), (0, more)), mode="edge"),
-        np.zeros(0, np.int64) if is_whole else places.reshape(-1),
-        height.cells,
-        across.cells,
+        np.pad(np.concatenate(taps), (0, ROWS + COLUMNS), mode="edge" if done else "constant"),
+        pixels.reshape(-1),
+        reach.reshape(2, -1),
+        phase.reshape(-1),
+        tuple((down.cells, right.cells) for down, right in phases),
     )
 
 
@@ -141,16 +181,16 @@ def _two(axes: tuple[Axis, ...]) -> tuple[Axis, Axis]:
 def forward_table(axes: tuple[Axis, ...], channels: int, filters: int, groups: int, pooled: bool = False) -> Table:
     """What a convolution's outputs see; channels and filters are those of a group."""
     height, width = _two(axes)
-    return _table((_forward(height), _forward(width)), (height.out, width.out), channels, filters, groups, pooled)
+    return _table([(_forward(height), _forward(width))], (height.out, width.out), channels, filters, groups, pooled)
 
 
 @functools.lru_cache(maxsize=256)
-def backward_tables(axes: tuple[Axis, ...], channels: int, filters: int, groups: int) -> tuple[Table, ...]:
-    """What the cells of a convolution's input see of its output, phase by phase of the stride."""
+def backward_table(axes: tuple[Axis, ...], channels: int, filters: int, groups: int) -> Table:
+    """What the cells of a convolution's input see of its output, each by the phase of the stride in which it lies."""
     height, width = _two(axes)
     phases = [
         (_backward(height, i), _backward(width, j))
         for i in range(min(height.stride, height.size))
         for j in range(min(width.stride, width.size))
     ]
-    return tuple(_table(lines, (height.size, width.size), filters, channels, groups, False) for lines in phases)
+    return _table(phases, (height.size, width.size), filters, channels, groups, False)
