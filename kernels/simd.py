@@ -174,6 +174,22 @@ def store(typing, value, array, index):
 
 
 @intrinsic
+def prefetch(typing, array, index):
+    """Let the cache fetch array[index] for later; an address outside of the array does no harm."""
+
+    def codegen(context, builder, signature, args):
+        pointer = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32]), "llvm.prefetch.p0"
+        )
+        address = builder.bitcast(place(builder, data_of(context, builder, array, args[0]), args[1]), pointer)
+        builder.call(function, [address, I32(0), I32(2), I32(1)])  # to read, often, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def load_even(typing, array, index):
     """array[index : index + 2 * lanes - 1 : 2]; nothing behind the last of them is read."""
     vector = vector_of(array)

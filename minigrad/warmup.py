@@ -24,7 +24,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Conv2d(2, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
         (9, 2, 12, 12),
     ),
-    "1x1 convolution": (lambda: nn.Conv1x1(16, 10), (9, 16, 4, 4)),
+    "1x1 convolution": (lambda: nn.Conv1x1(16, 10), (9, 16, 12, 12)),
     "linear": (lambda: nn.Linear(40, 10), (9, 40)),
     "max pooling": (lambda: nn.MaxPool2d(2), (9, 2, 12, 12)),
     "average pooling": (lambda: nn.AvgPool2d(2), (9, 2, 12, 12)),

@@ -132,6 +132,7 @@ def chosen_convolutions() -> None:
         *(((n, 1, 1), (9, 10), 3, s, 1, 1, 13) for n in (1, 8, 19) for s in (1, 2)),
         *(((n, 2, 9), (5, 5), 2, 2, 0, 1, 3) for n in (1, 9)),
         *(((n, 19, 21), (5, 3), 1, s, 0, 1, 1) for n in (1, 9) for s in (1, 2)),
+        *(((n, c, k), (9, w), 1, 1, 0, 1, 1) for n in (1, 3) for c, k in ((5, 7), (16, 33)) for w in (11, 16)),
         # more inputs than a strip has, by phases
         *(((n, 2, k), (21, 19), 3, 2, 1, 1, 1) for n in (1, 9) for k in (3, 17)),
     ]:  # fmt: skip

@@ -9,7 +9,7 @@ from direct import KERNELS, Layer
 
 import minigrad as mg
 from minigrad.kernels.threads import Launcher
-from minigrad.ops import correlation, winograd
+from minigrad.ops import correlation, pointwise, winograd
 from minigrad.ops.correlation import lanes, over_images
 from minigrad.ops.geometry import window_axes
 
@@ -19,6 +19,7 @@ LAUNCHERS = {
     for title, module, names in (
         ("channels", correlation.kernels, ("correlate", "conv_weight_gradient")),
         ("images", correlation.images, ("correlate_images", "image_weight_gradient")),
+        ("pointwise", pointwise.kernels, ("pointwise_forward",)),
         ("winograd", winograd.kernels, ("transform_filters", "winograd_forward", "winograd_weight_gradient")),
     )
     for name in names
@@ -102,6 +103,43 @@ def test_winograd_takes_what_suits_it_and_agrees_on_both_sides_of_the_border(nam
     assert ("winograd" in seen) is suited
     assert len(seen) == 1 or not suited
     close(found, layer.directly(), dtype)
+
+
+ONE_CELL = {
+    "as few pixels as may be": ({}, True),
+    "a pixel less": ({"sizes": (5, 19)}, False),
+    "an odd number of pixels": ({"sizes": (9, 11)}, True),
+    "a signal": ({"sizes": (96,)}, True),
+    "a dilation, which says nothing": ({"dilation": 2}, True),
+    "a stride": ({"stride": (1, 2), "sizes": (12, 32)}, False),
+    "padding": ({"padding": ((0, 1), (0, 0))}, False),
+    "windows of two": ({"window": (1, 2)}, False),
+    "groups": ({"groups": 5, "filters": 35}, False),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", list(ONE_CELL))
+def test_the_kernel_for_1x1_takes_what_suits_it_and_agrees_on_both_sides_of_the_border(name, dtype, monkeypatch):
+    settings, suited = ONE_CELL[name]
+    usual = {"channels": 5, "filters": 7, "sizes": (8, 12), "window": 1, "padding": 0}
+    layer = Layer(dtype, 1, **usual | settings)
+    assert pointwise.suits(layer.axes, layer.groups) is suited
+    with families(monkeypatch) as seen:
+        found = layer.run()
+    assert ("pointwise" in seen) is suited
+    close(found, layer.directly(), dtype)
+
+
+@BOTH
+def test_few_1x1_filters_of_many_images_go_side_by_side_as_others_do(dtype, monkeypatch):
+    step = lanes(np.dtype(dtype))
+    for filters in around(3 * step // 4 + 1):
+        layer = Layer(dtype, step, filters, filters, (9, 11), 1, 1, 0)
+        with families(monkeypatch) as seen:
+            found = layer.run()
+        assert ("pointwise" in seen) is not over_images(step, filters, np.dtype(dtype))
+        close(found, layer.directly(), dtype)
 
 
 def test_winograd_takes_no_signals():

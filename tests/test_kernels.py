@@ -87,6 +87,7 @@ CASES = {
         *((6, 2, 3, 5), (6,)),
     ),
     "conv1x1": (F.conv1x1, (37, 3, 5, 3), (5, 3), (5,)),
+    "conv1x1 of large images": (F.conv1x1, (13, 8, 9, 11), (13, 8), (13,)),
     "conv2d of a stride": (lambda *xs: F.conv2d(*xs, stride=2, padding=1), (13, 5, 19, 21), (17, 5, 3, 3), (17,)),
     "locally_connected2d": (lambda *xs: F.locally_connected2d(*xs, padding=1), (19, 3, 4, 3), (5, 4, 3, 3, 2, 2)),
     "locally_connected1d": (lambda *xs: F.locally_connected1d(*xs, stride=2), (19, 3, 7), (3, 5, 3, 3)),

@@ -17,7 +17,7 @@ MACHINES = {
     "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+sse2,+sse4.2,+bmi2"},
 }
 # One layer for each family of kernels, and the border between the first two.
-LAYERS = ("seventeen", "blocks", "depthwise", "strips", "few_filters", "odd", "pooled_results")
+LAYERS = ("seventeen", "blocks", "depthwise", "strips", "large", "few_filters", "odd", "pooled_results")
 
 
 def pytest_in(machine, *args):

@@ -10,7 +10,7 @@ from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.simd import VECTOR_BYTES
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
-from minigrad.ops import winograd
+from minigrad.ops import pointwise, winograd
 from minigrad.ops.batch import sum_over_batch
 from minigrad.ops.geometry import Axis
 from minigrad.ops.memory import allocate
@@ -132,6 +132,8 @@ def _fill(
     windows = _windows(w, groups)
     if winograd.suits(axes, channels, filters, groups):
         winograd.forward(x, *_whole_panels(windows, b), axes, y, floor, codes)
+    elif pointwise.suits(axes, groups) and not over_images(len(x), filters, x.dtype) and codes is _NO_CODES:
+        pointwise.forward(x, w, (channels, 1), b, y, floor)
     else:
         table = forward_table(axes, channels, filters, groups, codes is not _NO_CODES)
         _correlate(x, windows, b, table, y, floor, codes)
@@ -155,6 +157,8 @@ def input_gradient(dy: np.ndarray, w: np.ndarray, axes: Axes, groups: int) -> np
     if winograd.suits(axes, channels, filters, groups):
         panels, bias = _whole_panels(windows[..., ::-1, ::-1], None)
         winograd.forward(dy, panels, bias, winograd.reversed_axes(axes), dx, -math.inf, _NO_CODES)
+    elif pointwise.suits(axes, groups) and not over_images(len(dy), channels, dy.dtype):
+        pointwise.forward(dy, w, (1, channels), None, dx, -math.inf)
     else:
         table = backward_table(axes, channels, filters, groups)
         _correlate(dy, windows, None, table, dx, -math.inf, _NO_CODES)
