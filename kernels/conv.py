@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from .jit import kernel
 from .reduce import CHUNK
-from .simd import lanes, load, splat, store, store_bytes, where_beats
+from .simd import lanes, load, prefetch, splat, store, store_bytes, where_beats
 from .threads import Launcher
 from .tile import COLUMNS, ROWS, floored, listed, load_tile, outer, spaced, store_tile, transpose
 
 STRIP = 192  # pixels that are computed before they are transposed to planes; they stay in a core's first cache
-DEPTH = 192  # pixels whose gradients are transposed at once
+DEPTH = 256  # pixels whose gradients are transposed at once
 
 
 class Sizes(NamedTuple):
@@ -210,42 +210,51 @@ def planes_to_rows(dy, first, plane, p, count, filters, target, width):
 
 
 @kernel
-def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples, partial, scratch):
+def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples, together, partial, scratch):
     groups, channels, filters, terms, outputs = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10]
     rows, pitch = sizes[5], sizes[6]
     narrow, wide = lanes(x), COLUMNS * lanes(x)
     per_group = (filters + wide - 1) // wide
-    rounded = (terms + ROWS - 1) // ROWS * ROWS
+    per_item = (per_group + together - 1) // together
+    rounded, line = (terms + ROWS - 1) // ROWS * ROWS, 64 // x.itemsize
     image, padding = groups * channels * sizes[3] * sizes[4], padded_size(sizes)
     own = scratch[part]
     padded, turned = own[:padding], own[padding:]
     padded[:] = 0
-    turned[:] = 0  # filters that do not fill a panel stay 0
     for item in range(start, stop):
-        chunk, g, panel = item // (groups * per_group), item // per_group % groups, item % per_group
-        first = panel * wide
-        present = min(wide, filters - first)
-        sums = partial[item]
-        sums[:] = 0
+        chunk, g, panel = item // (groups * per_item), item // per_item % groups, item % per_item * together
+        panels = range(panel, min(per_group, panel + together))
+        for panel in panels:
+            partial[(chunk * groups + g) * per_group + panel, :] = 0
         for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
             if padding:
                 pad_image(x, n * image, sizes, padded)
             source = padded if padding else x[n * image : (n + 1) * image]
             source = source[g * channels * rows * pitch :]
-            origin = ((n * groups + g) * filters + first) * outputs
-            for p in range(0, outputs, DEPTH):
-                count = min(DEPTH, outputs - p)
-                planes_to_rows(dy, origin, outputs, p, count, present, turned, wide)
-                for t in range(0, rounded, ROWS):
-                    starts, places = listed(taps, t, ROWS), spaced(t * wide, wide, ROWS)
-                    if present <= narrow:
-                        narrow_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
-                    else:
-                        wide_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
+            for panel in panels:  # the image stays in the cache meanwhile
+                sums, present = partial[(chunk * groups + g) * per_group + panel], min(wide, filters - panel * wide)
+                origin = ((n * groups + g) * filters + panel * wide) * outputs
+                for p in range(0, outputs, DEPTH):
+                    count = min(DEPTH, outputs - p)
+                    planes_to_rows(dy, origin, outputs, p, count, present, turned, wide)
+                    share = (count * wide // line * ROWS // rounded + 1) * line  # of the next panel, for each tile
+                    following = origin + (outputs + p) * wide
+                    for t in range(0, rounded, ROWS):
+                        for i in range(following, following + share, line):
+                            prefetch(dy, i)
+                        following += share
+                        starts, places = listed(taps, t, ROWS), spaced(t * wide, wide, ROWS)
+                        if present <= narrow:
+                            narrow_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
+                        else:
+                            wide_weight_tile(source, starts, pixels, p, count, turned, wide, sums, places)
 
 
 conv_weight_gradient = Launcher(weight_gradient_range, flushes=True)
-"""partial (chunks, groups * panels, taps rounded to ROWS, width): dw of each chunk of the batch, for tree_sum."""
+"""partial (chunks * groups * panels, taps rounded to ROWS times width): dw of each chunk of the batch, for tree_sum.
+
+Items are chunks times groups times as many panels as are taken `together`; filters that fill up a panel get any values.
+"""
 
 
 def correlate_scratch(sizes: Any, step: int) -> int:

@@ -18,6 +18,7 @@ from minigrad.ops.sampling import Cells, Table, backward_table, forward_table, l
 
 Axes = tuple[Axis, ...]
 _MOST_VALUES = 1 << 24  # of images and their gradients side by side, for one part: 64 MiB of float32
+_ITEMS_EACH = 4  # of a kernel's items for each of its parts: with fewer, some would wait long for others
 _NO_CODES = np.zeros(0, np.uint8)
 
 
@@ -215,12 +216,13 @@ def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, w
     groups, terms = table.named.groups, table.named.terms
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        items = len(partial) * groups * panels
-        n_parts = parts(items, dy[some].size * terms // 30)
+        blocks = len(partial) * groups
+        n_parts = parts(blocks * panels, dy[some].size * terms // 30)
+        together = max(1, min(panels, blocks * panels // (_ITEMS_EACH * n_parts)))
         scratch = allocate((n_parts, kernels.weight_scratch(table.sizes, lanes(dy.dtype))), dy.dtype)
         kernels.conv_weight_gradient(
-            n_parts, items, dy[some].reshape(-1), x[some].reshape(-1), table.taps, table.pixels, table.sizes,
-            len(x[some]), partial.reshape(items, -1), scratch,
+            n_parts, blocks * -(-panels // together), dy[some].reshape(-1), x[some].reshape(-1), table.taps,
+            table.pixels, table.sizes, len(x[some]), together, partial.reshape(blocks * panels, -1), scratch,
         )  # fmt: skip
 
     return sum_over_batch(len(x), (groups, panels, -(-terms // ROWS) * ROWS, width), dy.dtype, chunk_sums)
