@@ -104,34 +104,43 @@ max_pool_forward = Launcher(max_forward_range)
 """y (planes * OH * OW) from x (planes * H * W), and in which of its window's places each winner stands."""
 
 
-@kernel
-def _unpool_rows(start, stop, dy, axes, places, dx):
-    """Windows two cells wide that tile the input from its first cell on: each row of dx is written once."""
-    size_h, fh, sh, _, _, out_h = axis_of(axes, 0)
-    size_w, _, _, _, _, out_w = axis_of(axes, 1)
-    count, zero = lanes(dx), splat(dx, dx.dtype.type(0))
-    for plane in range(start, stop):
-        for h in range(size_h):
-            oh, i = h // sh, h % sh
-            row, source = (plane * size_h + h) * size_w, (plane * out_h + oh) * out_w
-            covered = 2 * out_w if oh < out_h and i < fh else 0
-            ow = 0
-            while 2 * ow < covered:
-                if ow + count > out_w:
-                    if out_w >= count:
-                        ow = out_w - count
-                    elif row + 2 * (ow + count) > stop * size_h * size_w or source + ow + count > dy.size:
-                        break  # else what runs over into the next rows is put right with those
-                value, place = load(dy, source + ow), load_bytes(zero, places, source + ow)
-                left, right = splat(dx, dx.dtype.type(2 * i)), splat(dx, dx.dtype.type(2 * i + 1))
-                store_pairs(
-                    where_equal(place, left, value, zero), where_equal(place, right, value, zero), dx, row + 2 * ow
-                )
-                ow += count
-            for w in range(min(2 * ow, covered), covered):
-                dx[row + w] = dy[source + w // 2] if places[source + w // 2] == 2 * i + w % 2 else 0
-            for w in range(covered, size_w):
-                dx[row + w] = 0
+def _unpool_rows(rows):
+    @kernel
+    def unpool(start, stop, dy, axes, places, dx):
+        size_h, _, sh, _, _, out_h = axis_of(axes, 0)
+        size_w, _, _, _, _, out_w = axis_of(axes, 1)
+        count, zero = lanes(dx), splat(dx, dx.dtype.type(0))
+        for plane in range(start, stop):
+            for oh in range(out_h):
+                row, source = (plane * size_h + oh * sh) * size_w, (plane * out_h + oh) * out_w
+                ow = 0
+                while ow < out_w:
+                    if ow + count > out_w:
+                        end = row + (rows - 1) * size_w + 2 * (ow + count)
+                        if out_w >= count:
+                            ow = out_w - count
+                        elif end > stop * size_h * size_w or source + ow + count > dy.size:
+                            break  # else what runs over into the next rows is put right with those
+                    value, place = load(dy, source + ow), load_bytes(zero, places, source + ow)
+                    for i in range(rows):
+                        left, right = splat(dx, dx.dtype.type(2 * i)), splat(dx, dx.dtype.type(2 * i + 1))
+                        left, right = where_equal(place, left, value, zero), where_equal(place, right, value, zero)
+                        store_pairs(left, right, dx, row + i * size_w + 2 * ow)
+                    ow += count
+                for i in range(rows):
+                    for w in range(2 * min(ow, out_w), 2 * out_w):
+                        is_winner = places[source + w // 2] == 2 * i + w % 2
+                        dx[row + i * size_w + w] = dy[source + w // 2] if is_winner else 0
+                    for w in range(2 * out_w, size_w):
+                        dx[row + i * size_w + w] = 0
+                dx[row + rows * size_w : row + min(sh, size_h - oh * sh) * size_w] = 0
+            dx[(plane * size_h + min(size_h, out_h * sh)) * size_w : (plane + 1) * size_h * size_w] = 0
+
+    return unpool
+
+
+_unpool_row, _unpool_two_rows = _unpool_rows(1), _unpool_rows(2)
+"""Windows of so many rows and two columns that tile the input from its first cell on: dx is written once."""
 
 
 @kernel
@@ -152,11 +161,14 @@ def _unpool_cells(start, stop, dy, axes, places, dx):
 
 @kernel
 def max_backward_range(start, stop, part, dy, axes, places, dx):
-    _, fh, sh, ph, dh, _ = axis_of(axes, 0)
+    size_h, fh, sh, ph, dh, out_h = axis_of(axes, 0)
     size_w, fw, sw, pw, dw, out_w = axis_of(axes, 1)
-    tiled = fw == 2 and sw == 2 and dw == 1 and pw == 0 and 2 * out_w <= size_w
-    if tiled and fh <= sh and ph == 0 and dh == 1 and places.itemsize == 1:
-        _unpool_rows(start, stop, dy, axes, places, dx)
+    tiled = fw == 2 and sw == 2 and dw == 1 and pw == 0 and 2 * out_w <= size_w and places.itemsize == 1
+    tiled = tiled and fh <= sh and ph == 0 and dh == 1 and (out_h - 1) * sh + fh <= size_h
+    if tiled and fh == 1:
+        _unpool_row(start, stop, dy, axes, places, dx)
+    elif tiled and fh == 2:
+        _unpool_two_rows(start, stop, dy, axes, places, dx)
     else:
         _unpool_cells(start, stop, dy, axes, places, dx)
 
