@@ -100,6 +100,12 @@ def test_the_way_is_chosen_by_how_many_lanes_it_fills(dtype):
     assert Case(dtype, 1, 1, 2, (60, 60), step, dilation=(1, 2)).walk(wants_dx=False) is None
 
 
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_tables_are_as_the_kernel_takes_them(channels, height, width, wants_dx):
+    tables = Case(np.float32, 1, channels, 2, (6, 7), (height, width)).walk(wants_dx)
+    assert tables is None or all(t.flags.carray and t.dtype == np.int64 for t in tables)
+
+
 @BOTH
 def test_the_rule_goes_by_winners_and_under_create_graph_by_the_chain(dtype, monkeypatch):
     launched = []

@@ -78,7 +78,7 @@ def walk(axes: tuple[Axis, ...], channels: int, filters: int, groups: int, lanes
         starts = cells // kernels.COLUMNS * filters * frame + cells % kernels.COLUMNS * lanes
         starts = starts[: blocks * (height.window + 1) * (width.window + 1)].reshape(blocks, height.window + 1, -1)
         corners = [(i, j) for i in (0, 1) for j in (0, 1)]
-        insides = [starts[:, i : i + height.window, j : j + width.window].reshape(-1) for i, j in corners]
+        insides = [starts[:, i : i + height.window, j : j + width.window].flatten() for i, j in corners]
         inside = insides[0]
         framed = np.stack([at[order // lanes] + order % lanes + n * piece for n, at in enumerate(insides)]).reshape(-1)
     columns = kernels.COLUMNS if len(taps) > kernels.FEW_COLUMNS else kernels.FEW_COLUMNS
