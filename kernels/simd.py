@@ -1,4 +1,4 @@
-"""A vector as a Numba type: as many values as one register holds. LLVM is here, in tile, exponential, parallel only.
+"""A vector as a Numba type: as many values as one register holds. LLVM is here, in tile, edges, exponential, parallel.
 
 Arrays are flat; an index is a number of values from an array's first. All of it is raw memory access: no index is
 checked, also in the checked run.

@@ -74,7 +74,7 @@ def listed(typing, table, index, count):
     return starts(table, types.intp, count), codegen
 
 
-def _tile_of(vector, rows, columns):
+def tile_of(vector, rows, columns):
     return types.UniTuple(vector, rows.count * columns.count)
 
 
@@ -95,7 +95,7 @@ def zeros(typing, array, rows, columns):
 def load_tile(typing, array, rows, columns):
     """The tile of vectors array[rows[m] + columns[n] :], row by row."""
     vector = vector_of(array)
-    tile = _tile_of(vector, rows, columns)
+    tile = tile_of(vector, rows, columns)
 
     def codegen(context, builder, signature, args):
         data = data_of(context, builder, array, args[0])
@@ -234,6 +234,27 @@ def transpose(typing, source, i, row_step, target, j, column_step):
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp), codegen
+
+
+@intrinsic
+def transpose_some(typing, source, i, row_step, last, target, j, column_step):
+    """`transpose`, but of rows that begin behind `last` nothing is read: the row at `last` takes their place."""
+    vector = vector_of(source)
+
+    def codegen(context, builder, signature, args):
+        source_data, target_data = (data_of(context, builder, kind, args[k]) for k, kind in ((0, source), (4, target)))
+        row, columns = args[1], place(builder, target_data, args[5])
+        values = []
+        for _ in range(vector.lanes):
+            start = builder.select(builder.icmp_signed("<", row, args[3]), row, args[3])
+            values.append(load_at(context, builder, vector, place(builder, source_data, start)))
+            row = builder.add(row, args[2])
+        for value in _transposed(builder, values):
+            store_at(context, builder, vector, value, columns)
+            columns = place(builder, columns, args[6])
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, types.intp, target, types.intp, types.intp), codegen
 
 
 @intrinsic

@@ -33,7 +33,7 @@ def pytest_in(machine, *args):
 @pytest.mark.skipif(sys.platform != "linux", reason="the settings are those of x86-64")
 @pytest.mark.parametrize("machine", list(MACHINES))
 def test_vectors_and_tiles_are_right(machine):
-    assert " passed" in pytest_in(machine, str(TESTS / "test_simd.py"))
+    assert " passed" in pytest_in(machine, str(TESTS / "test_simd.py"), str(TESTS / "test_edges.py"))
 
 
 @pytest.mark.slow

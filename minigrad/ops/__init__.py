@@ -16,6 +16,11 @@ from minigrad.ops.activation import (
     softmax as softmax,
     softplus as softplus,
 )
+from minigrad.ops.affine import (
+    linear as linear,
+    linear_gradients as linear_gradients,
+    linear_weight_gradient as linear_weight_gradient,
+)
 from minigrad.ops.batch import channel_sum as channel_sum
 from minigrad.ops.conv import (
     CONV as CONV,
@@ -80,8 +85,6 @@ from minigrad.ops.fused import (
 from minigrad.ops.linalg import (
     contract as contract,
     einsum as einsum,
-    linear as linear,
-    linear_weight_gradient as linear_weight_gradient,
     matmul as matmul,
     product as product,
 )

@@ -1,4 +1,4 @@
-"""Products: of matrices (batched), of a layer's inputs and weights, and Einstein sums."""
+"""Products: of matrices (batched), and Einstein sums."""
 
 import functools
 import math
@@ -12,49 +12,57 @@ from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
-from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import check_arrays, one_dtype
 from minigrad.ops.correlation import lanes
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
 
+_NOTHING = {np.dtype(t): np.zeros(0, t) for t in (np.float32, np.float64)}
 _LEAST_ROWS, _ITEMS = 16 * ROWS, 64  # of a chunk of rows; so many items keep many threads busy
 
 
-def _multiply(
-    a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool, bias: np.ndarray | None = None
+def nothing(dtype: np.dtype) -> np.ndarray:
+    """What a kernel takes for an array that is not there."""
+    return _NOTHING[dtype]
+
+
+def multiply_stacks(
+    a: np.ndarray,
+    b: np.ndarray,
+    transpose_a: bool,
+    transpose_b: bool,
+    bias: np.ndarray | None = None,
+    floor: float = -math.inf,
 ) -> np.ndarray:
-    """Products of stacks of matrices (..., I, R) and (..., R, J), each transposed first if asked, plus a bias (J)."""
+    """Products of stacks of matrices (..., I, R) and (..., R, J), each transposed first if asked, plus a bias (J).
+
+    Of floats no value is below `floor`.
+    """
     if a.dtype.kind != "f":
         left, right = (x.swapaxes(-1, -2) if flip else x for x, flip in ((a, transpose_a), (b, transpose_b)))
         return np.matmul(left, right) if bias is None else np.matmul(left, right) + bias
-    plan = _plan(a.shape, b.shape, transpose_a, transpose_b, lanes(a.dtype))
+    plan = plan_product(a.shape, b.shape, transpose_a, transpose_b, lanes(a.dtype))
     y = allocate(plan.shape, a.dtype)
     if not y.size:
         return y
     if not plan.inner:
-        y[...] = 0 if bias is None else bias
+        y[...] = np.maximum(np.zeros(1, y.dtype) if bias is None else bias, floor)
         return y
-    shifts = np.zeros(plan.width if bias is None else plan.padded, a.dtype)
-    if bias is not None:
-        shifts[: len(bias)] = bias
     n_parts = parts(plan.items, y.size * plan.inner // 30)
     scratch = allocate((n_parts, plan.scratch), a.dtype)
     kernels.matmul_forward(
-        n_parts, plan.items, a.reshape(-1), b.reshape(-1), shifts, plan.a_starts, plan.b_starts, plan.sizes,
-        a.dtype.type(-math.inf), y.reshape(-1), scratch,
+        n_parts, plan.items, a.reshape(-1), b.reshape(-1), nothing(a.dtype) if bias is None else bias,
+        plan.a_starts, plan.b_starts, plan.sizes, a.dtype.type(floor), y.reshape(-1), scratch,
     )  # fmt: skip
     return y
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What a product's shapes say: of its result, and what its kernel takes."""
 
     shape: tuple[int, ...]
     inner: int
-    width: int  # of a panel of columns
-    padded: int  # a bias as long as all panels, and longer than one
     items: int
     a_starts: np.ndarray
     b_starts: np.ndarray
@@ -63,18 +71,16 @@ class _Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool, step: int) -> _Plan:
+def plan_product(a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool, step: int) -> Plan:
     (rows, inner), a_steps = _steps(a, transpose_a)
     (_, columns), b_steps = _steps(b, transpose_b)
     lead = np.broadcast_shapes(a[:-2], b[:-2])
     width = COLUMNS * step
     count, panels = math.prod(lead), -(-columns // width)
     chunk = -(-max(_LEAST_ROWS, rows * count * panels // _ITEMS) // ROWS) * ROWS
-    return _Plan(
+    return Plan(
         (*lead, rows, columns),
         inner,
-        width,
-        max(panels * width, width + 1),
         count * panels * -(-rows // chunk),
         _starts(a, lead),
         _starts(b, lead),
@@ -109,7 +115,7 @@ def product(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool 
         np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         raise ValueError(f"matmul: leading dimensions of {left.shape} and {right.shape} do not broadcast") from None
-    return _multiply(a, b, transpose_a, transpose_b), (a, b, transpose_a, transpose_b)
+    return multiply_stacks(a, b, transpose_a, transpose_b), (a, b, transpose_a, transpose_b)
 
 
 @product.vjp(masked=True)
@@ -143,50 +149,6 @@ def matmul(a: Array, b: Array) -> Any:
     if rows:
         y = shapes.squeeze(y, -2)
     return shapes.squeeze(y, -1) if columns else y
-
-
-@op
-def linear(x: Array, w: Array, b: Array = None) -> Any:
-    """x w' + b for x (N, C), w (K, C) and b (K)"""
-    one_dtype("linear", x, w, b)
-    if w.ndim != 2 or x.ndim != 2 or x.shape[1] != w.shape[1]:
-        raise ValueError(f"linear: need input (N, C) and weight (K, C), got {x.shape} and {w.shape}")
-    if b is not None and b.shape != w.shape[:1]:
-        raise ValueError(f"linear: need bias (K) = ({w.shape[0]},), got {b.shape}")
-    return _multiply(x, w, False, True, b), (x, w)
-
-
-@linear.vjp(masked=True)
-def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any:
-    dx = product(dy, w) if needs[0] else None
-    dw = linear_weight_gradient(dy, x) if needs[1] else None
-    return dx, dw, channel_sum(dy) if needs[2] else None
-
-
-@op
-def linear_weight_gradient(dy: Array, x: Array) -> Any:
-    """dw[k, c] = sum over n of dy[n, k] x[n, c], by chunks of the batch"""
-    one_dtype("linear_weight_gradient", dy, x)
-    if dy.ndim != 2 or x.ndim != 2 or len(dy) != len(x):
-        raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
-    if not (dy.size and x.size):
-        return np.zeros((dy.shape[1], x.shape[1]), dy.dtype), (dy, x)
-
-    if dy.dtype.kind != "f":
-        return np.matmul(dy.T, x), (dy, x)
-    (samples, rows), columns, step = dy.shape, x.shape[1], lanes(dy.dtype)
-    dw = allocate((rows, columns), dy.dtype)
-    items = -(-columns // (COLUMNS * step)) * -(-rows // ROWS)
-    n_parts = parts(items, dw.size * samples // 30)
-    scratch = allocate((n_parts, kernels.batch_scratch(samples, step)), dy.dtype)
-    sizes = np.array((samples, rows, columns), np.int64)
-    kernels.batch_product(n_parts, items, dy.reshape(-1), x.reshape(-1), sizes, dw.reshape(-1), scratch)
-    return dw, (dy, x)
-
-
-@linear_weight_gradient.vjp(masked=True)
-def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bool, ...]) -> Any:
-    return linear(x, g) if needs[0] else None, product(dy, g) if needs[1] else None
 
 
 @op(name="einsum")
@@ -237,7 +199,7 @@ def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str
         shape = [math.prod(sizes[c] for c in group) for group in (stack, one, other)]
         return np.ascontiguousarray(whole.reshape(shape))
 
-    z = _multiply(as_matrices(x, left, rows, inner), as_matrices(y, right, inner, columns), False, False)
+    z = multiply_stacks(as_matrices(x, left, rows, inner), as_matrices(y, right, inner, columns), False, False)
     order = stack + rows + columns
     return z.reshape([sizes[c] for c in order]).transpose([order.index(c) for c in kept])
 

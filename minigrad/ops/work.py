@@ -52,3 +52,8 @@ for _name in ("locally_connected1d", "locally_connected2d"):
 @OPS["matmul"].flops
 def _matmul(y: np.ndarray, a: np.ndarray, b: np.ndarray, *, transpose_a: bool = False, **settings: Any) -> int:
     return 2 * y.size * a.shape[-2 if transpose_a else -1]
+
+
+@OPS["linear_gradients"].flops
+def _linear_gradients(outputs: Any, dy: np.ndarray, x: np.ndarray, w: np.ndarray | None = None, **settings: Any) -> int:
+    return (2 if w is None else 4) * dy.size * x.shape[1]

@@ -48,6 +48,30 @@ add_row(
 )
 
 
+def linear_gradients_cases(draw: Any) -> Case:
+    n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    arrays = [values(draw, (n, k)), values(draw, (n, c)), values(draw, (k, c))]
+    return arrays[: draw(st.integers(2, 3))], {"with_bias": draw(st.booleans())}
+
+
+def linear_gradients_reference(dy: np.ndarray, x: np.ndarray, w: Any = None, *, with_bias: bool) -> Any:
+    found = [np.einsum("nk,nc->kc", dy, x)]
+    found += [] if w is None else [np.einsum("nk,kc->nc", dy, w)]
+    return tuple(found + ([dy.sum(0)] if with_bias else []))
+
+
+add_row(
+    "linear_gradients",
+    linear_gradients_cases,
+    linear_gradients_reference,
+    errors=(
+        ([np.ones((2, 3)), np.ones((3, 2))], {}, ValueError, "need dy"),
+        ([np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 2))], {}, ValueError, "need w"),
+        ([np.ones((2, 3)), np.ones((2, 4)), np.ones((3, 4), np.float32)], {}, TypeError, "float64 and float32"),
+    ),
+)
+
+
 def linear_gradient_cases(draw: Any) -> Case:
     n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     return [values(draw, (n, k)), values(draw, (n, c))], {}

@@ -1,0 +1,160 @@
+"""Linear layers: products of inputs and weights, and their gradients."""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad.kernels import matmul as kernels
+from minigrad.kernels.threads import parts
+from minigrad.kernels.tile import COLUMNS, ROWS
+from minigrad.memory import added
+from minigrad.op import Array, op
+from minigrad.ops.batch import GROUP, channel_sum
+from minigrad.ops.checks import one_dtype, one_float_dtype
+from minigrad.ops.correlation import lanes
+from minigrad.ops.linalg import Plan, multiply_stacks, nothing, plan_product, product
+from minigrad.ops.memory import allocate
+from minigrad.ops.shape import expand, reshape
+
+
+def _check(name: str, x: Array, w: Array, b: Array) -> None:
+    if w.ndim != 2 or x.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError(f"{name}: need input (N, C) and weight (K, C), got {x.shape} and {w.shape}")
+    if b is not None and b.shape != w.shape[:1]:
+        raise ValueError(f"{name}: need bias (K) = ({w.shape[0]},), got {b.shape}")
+
+
+@op
+def linear(x: Array, w: Array, b: Array = None) -> Any:
+    """x w' + b for x (N, C), w (K, C) and b (K)"""
+    one_dtype("linear", x, w, b)
+    _check("linear", x, w, b)
+    return multiply_stacks(x, w, False, True, b), (x, w)
+
+
+@linear.vjp(masked=True)
+def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any:
+    """All at once where dw is wanted and something else is."""
+    if needs[1] and (needs[0] or needs[2]):
+        found = iter(linear_gradients(dy, x, w if needs[0] else None, with_bias=needs[2]))
+        dw = next(found)
+        return next(found) if needs[0] else None, dw, next(found) if needs[2] else None
+    dx = product(dy, w) if needs[0] else None
+    dw = linear_weight_gradient(dy, x) if needs[1] else None
+    return dx, dw, channel_sum(dy) if needs[2] else None
+
+
+@op
+def linear_weight_gradient(dy: Array, x: Array) -> Any:
+    """dw[k, c] = sum over n of dy[n, k] x[n, c], by chunks of the batch"""
+    one_dtype("linear_weight_gradient", dy, x)
+    if dy.ndim != 2 or x.ndim != 2 or len(dy) != len(x):
+        raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
+    if dy.dtype.kind != "f":
+        return np.matmul(dy.T, x), (dy, x)
+    return _gradients(dy, x, None, False)[0], (dy, x)
+
+
+@linear_weight_gradient.vjp(masked=True)
+def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bool, ...]) -> Any:
+    return linear(x, g) if needs[0] else None, product(dy, g) if needs[1] else None
+
+
+@op
+def linear_gradients(dy: Array, x: Array, w: Array = None, *, with_bias: bool = True) -> Any:
+    """dw = dy' x for dy (N, K), x (N, C); if w (K, C) is given dx = dy w; if asked db, the sum of dy: in one launch"""
+    one_float_dtype("linear_gradients", dy, x, w)
+    if not dy.ndim == x.ndim == 2 or len(dy) != len(x):
+        raise ValueError(f"linear_gradients: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
+    if w is not None and w.shape != (dy.shape[1], x.shape[1]):
+        raise ValueError(f"linear_gradients: need w (K, C) = {(dy.shape[1], x.shape[1])}, got {w.shape}")
+    outputs = [y for y in _gradients(dy, x, w, with_bias) if y is not None]
+    return tuple(outputs), (dy, x, w, with_bias)
+
+
+@linear_gradients.vjp(masked=True)
+def linear_gradients_vjp(
+    gs: tuple[Any, ...], dy: Array, x: Array, w: Array, with_bias: bool, *, needs: tuple[bool, ...]
+) -> Any:
+    """Each output is linear in dy and in one other input: gradients of the other are products as the outputs were."""
+    of_weight, of_input, of_bias = gs[0], gs[1] if w is not None else None, gs[-1] if with_bias else None
+    terms = []
+    if needs[0]:
+        if of_weight is not None:
+            terms.append(linear(x, of_weight))
+        if of_input is not None:
+            terms.append(linear(of_input, w, of_bias))
+        elif of_bias is not None:
+            terms.append(expand(reshape(of_bias, shape=(1, dy.shape[1])), shape=dy.shape))
+    by_dy = terms[0] + terms[1] if len(terms) == 2 else terms[0] if terms else None
+    by_x = product(dy, of_weight) if needs[1] and of_weight is not None else None
+    by_w = linear_weight_gradient(dy, of_input) if needs[2] and of_input is not None else None
+    return by_dy, by_x, by_w
+
+
+class _Task(NamedTuple):
+    """What the shapes of so many samples say: of the kernel's items, and what it takes."""
+
+    items: int
+    work: int
+    counts: np.ndarray
+    product: Plan
+    sizes: np.ndarray
+    scratch: int
+
+
+@functools.lru_cache(maxsize=256)
+def _task(samples: int, rows: int, columns: int, with_input: bool, with_bias: bool, step: int) -> _Task:
+    plan = plan_product((samples, rows), (rows, columns), False, False, step)
+    tiles, width = -(-rows // ROWS), COLUMNS * step
+    counts = plan.items if with_input else 0, tiles * -(-columns // width) + (-(-rows // width) if with_bias else 0)
+    return _Task(
+        max(counts),
+        samples * rows * columns * (1 + with_input) // 30,
+        np.array(counts, np.int64),
+        plan,
+        np.array((samples, rows, columns, kernels.block_of(samples)), np.int64),
+        kernels.backward_scratch(samples, rows, step),
+    )
+
+
+def _gradients(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, with_bias: bool
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """dw, with w also dx, and db if asked: group after group of samples, each sum a branch of the batch's tree."""
+    shape = dy.shape[1], x.shape[1]
+    if not (dy.size and x.size):
+        dx = None if w is None else multiply_stacks(dy, w, False, False)
+        return np.zeros(shape, dy.dtype), dx, channel_sum(dy) if with_bias else None
+    dx = None if w is None else allocate(x.shape, x.dtype)
+    held: list[list[np.ndarray]] = []
+    for number, start in enumerate(range(0, len(dy), GROUP)):
+        some = slice(start, start + GROUP)
+        sums = _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias)
+        while number & 1:
+            sums = list(map(added, held.pop(), sums))
+            number >>= 1
+        held.append(sums)
+    total = held.pop()
+    while held:
+        total = list(map(added, held.pop(), total))
+    return total[0], dx, total[1] if with_bias else None
+
+
+def _launch(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, dx: np.ndarray | None, with_bias: bool
+) -> list[np.ndarray]:
+    """dw, and db if asked, of the samples; their rows of dx are written where it is given."""
+    (samples, rows), columns, dtype = dy.shape, x.shape[1], dy.dtype
+    task = _task(samples, rows, columns, w is not None, with_bias, lanes(dtype))
+    dw, none = allocate((rows, columns), dtype), nothing(dtype)
+    db = allocate((rows,), dtype) if with_bias else none
+    n_parts = parts(task.items, task.work)
+    kernels.linear_backward(
+        n_parts, n_parts, n_parts, task.counts, dy.reshape(-1), x.reshape(-1), none if w is None else w.reshape(-1),
+        none, task.product.a_starts, task.product.sizes, dtype.type(-math.inf), task.sizes,
+        none if dx is None else dx.reshape(-1), dw.reshape(-1), db, allocate((n_parts, task.scratch), dtype),
+    )  # fmt: skip
+    return [dw, db] if with_bias else [dw]
