@@ -164,7 +164,8 @@ def products() -> None:
                     transpose_a=ta,
                     transpose_b=tb,
                 )
-        run("linear", [normal(rows, inner), normal(columns, inner), normal(columns)])
+        for name in ("linear", "linear_relu"):
+            run(name, [normal(rows, inner), normal(columns, inner), normal(columns)])
         run("conv1x1", [normal(3, inner, rows), normal(columns, inner), normal(columns)])
     for samples in (1, 7, 8, 9, 83):
         run("linear_weight_gradient", [normal(samples, 13), normal(samples, 35)])

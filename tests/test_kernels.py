@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad.functional.fused import conv2d_relu
+from minigrad.functional.fused import conv2d_relu, linear_relu
 from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import Launcher
 from minigrad.ops import memory
@@ -115,6 +115,7 @@ CASES = {
     "batch_norm of columns": (lambda x: F.batch_norm(x, None, None, training=True), (37, 5)),
     "linear": (F.linear, (37, 5), (3, 5), (3,)),
     "linear of many": (F.linear, (203, 45), (33, 45), (33,)),
+    "linear and rectified": (linear_relu, (75, 45), (19, 45), (19,)),
     "matmul": (mg.matmul, (3, 5, 7), (3, 7, 3)),
     "matmul of many terms": (mg.matmul, (2, 9, 300), (300, 19)),
 }

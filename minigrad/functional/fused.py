@@ -5,6 +5,7 @@ from typing import Any
 from minigrad import ops
 from minigrad.functional.conv import conv_axes
 from minigrad.functional.pool import max_pool2d
+from minigrad.functional.shape import over_rows
 from minigrad.op import Array
 from minigrad.ops.geometry import Padding, Size
 
@@ -25,3 +26,8 @@ def conv2d_relu(
         return ops.conv2d_relu_max_pool2d(input, weight, bias, axes=axes, groups=groups)
     y = ops.conv2d_relu(input, weight, bias, axes=axes, groups=groups)
     return max_pool2d(y, 2) if pooled else y
+
+
+def linear_relu(input: Array, weight: Array, bias: Array | None) -> Any:
+    """relu(linear(...))."""
+    return over_rows(ops.linear_relu, input, weight, bias)

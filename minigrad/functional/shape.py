@@ -1,7 +1,7 @@
 """Layers without weights of their own: linear maps of given weights, embeddings, padding, resizing, one-hot codes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,18 @@ from minigrad.tape import Variable
 @takes_arrays
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Any:
     """y[..., k] = bias[k] + sum over c of weight[k, c] x[..., c]. Shapes: input (..., C), weight (K, C), bias (K)."""
+    return over_rows(ops.linear, input, weight, bias)
+
+
+def over_rows(layer: Callable[..., Any], input: Array, weight: Array, bias: Array | None) -> Any:
+    """A linear layer for (N, C) applied to (..., C)."""
     if not len(input.shape) or len(weight.shape) != 2 or input.shape[-1] != weight.shape[1]:
         columns = weight.shape[-1] if len(weight.shape) else "C"
         shapes = f"{tuple(input.shape)} and {tuple(weight.shape)}"
         raise ValueError(f"linear: need input (..., {columns}) and weight (K, C), got {shapes}")
     rows = math.prod(input.shape[:-1])
     flat = input if len(input.shape) == 2 else ops.reshape(input, shape=(rows, input.shape[-1]))
-    y = ops.linear(flat, weight, bias)
+    y = layer(flat, weight, bias)
     return y if len(input.shape) == 2 else ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
 
 

@@ -1,4 +1,5 @@
-"""Which neighbours in a row of modules are computed at once: a convolution, its ReLU, and pooling by 2 x 2.
+"""Which neighbours in a row of modules are computed at once: a convolution, its ReLU, and pooling by 2 x 2; or a linear
+layer and its ReLU.
 
 Nothing a user sees changes: a chain is left as it is where a hook wants to see what is between its links, or a module
 is of a class of the user's.
@@ -9,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad import modes
-from minigrad.functional.fused import conv2d_relu
+from minigrad.functional.fused import conv2d_relu, linear_relu
 from minigrad.nn.activation import ReLU
 from minigrad.nn.conv import Conv2d
+from minigrad.nn.linear import Linear
 from minigrad.nn.module import Module
 from minigrad.nn.pool import MaxPool2d
 
@@ -34,11 +36,11 @@ def stages(modules: Sequence[Module]) -> list[Callable[[Any], Any]]:
 def _chain(modules: Sequence[Module]) -> int:
     """How many of the modules, from the first on, are computed at once."""
     first = modules[0]
-    if type(first) is not Conv2d or _is_watched(first) or len(modules) < 2:
+    if type(first) not in (Conv2d, Linear) or _is_watched(first) or len(modules) < 2:
         return 1
     if type(modules[1]) is not ReLU or _is_watched(modules[1]):
         return 1
-    return 3 if len(modules) == 3 and _halves(modules[2]) else 2
+    return 3 if type(first) is Conv2d and len(modules) == 3 and _halves(modules[2]) else 2
 
 
 def _is_watched(module: Module) -> bool:
@@ -59,8 +61,10 @@ def _halves(module: Module) -> bool:
 
 def _fused(module: Any, pooled: bool) -> Callable[[Any], Any]:
     def call(input: Any) -> Any:
-        settings = module.stride, module.padding, module.dilation, module.groups
         with contextlib.nullcontext() if modes.watching.get() is modes.NOBODY else module._named_to_the_tape():
+            if type(module) is Linear:
+                return linear_relu(input, module.weight, module.bias)
+            settings = module.stride, module.padding, module.dilation, module.groups
             return conv2d_relu(input, module.weight, module.bias, *settings, pooled)
 
     return call

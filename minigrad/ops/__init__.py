@@ -19,6 +19,7 @@ from minigrad.ops.activation import (
 from minigrad.ops.affine import (
     linear as linear,
     linear_gradients as linear_gradients,
+    linear_relu as linear_relu,
     linear_weight_gradient as linear_weight_gradient,
 )
 from minigrad.ops.batch import channel_sum as channel_sum

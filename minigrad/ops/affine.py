@@ -1,4 +1,4 @@
-"""Linear layers: products of inputs and weights, and their gradients."""
+"""Linear layers: products of inputs and weights, alone or with the ReLU that follows, and their gradients."""
 
 import functools
 import math
@@ -11,6 +11,7 @@ from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.memory import added
 from minigrad.op import Array, op
+from minigrad.ops.activation import relu_vjp
 from minigrad.ops.batch import GROUP, channel_sum
 from minigrad.ops.checks import one_dtype, one_float_dtype
 from minigrad.ops.correlation import lanes
@@ -44,6 +45,20 @@ def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any
     dx = product(dy, w) if needs[0] else None
     dw = linear_weight_gradient(dy, x) if needs[1] else None
     return dx, dw, channel_sum(dy) if needs[2] else None
+
+
+@op
+def linear_relu(x: Array, w: Array, b: Array = None) -> Any:
+    """max(x w' + b, 0) for x (N, C), w (K, C) and b (K)"""
+    one_float_dtype("linear_relu", x, w, b)
+    _check("linear_relu", x, w, b)
+    y = multiply_stacks(x, w, False, True, b, floor=0.0)
+    return y, (x, w, y)
+
+
+@linear_relu.vjp(masked=True)
+def linear_relu_vjp(dy: Array, x: Array, w: Array, y: Array, *, needs: tuple[bool, ...]) -> Any:
+    return linear_vjp(relu_vjp(dy, y), x, w, needs=needs)
 
 
 @op

@@ -28,7 +28,7 @@ def _fused(y: np.ndarray, x: np.ndarray, w: np.ndarray, *rest: Any, axes: Any, *
 
 for _name in ("conv2d_relu", "conv2d_relu_max_pool2d"):
     OPS[_name].flops(_fused)
-for _name in ("conv1d", "conv2d", "convolve1d", "convolve2d", "conv1x1", "linear"):
+for _name in ("conv1d", "conv2d", "convolve1d", "convolve2d", "conv1x1", "linear", "linear_relu"):
     OPS[_name].flops(_forward)
 for _name in ("conv_transpose1d", "conv_transpose2d"):
     OPS[_name].flops(_input_gradient)

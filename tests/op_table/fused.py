@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import reference
-from hypothesis import assume
+from hypothesis import assume, strategies as st
 
 from minigrad.ops.geometry import window_axes
 from op_table.row import Case, add_row, values
@@ -51,3 +51,22 @@ wrong: tuple[Any, ...] = (
 )
 add_row("conv2d_relu", lambda draw: chain_cases(draw, False), rectified, errors=wrong)
 add_row("conv2d_relu_max_pool2d", lambda draw: chain_cases(draw, True), pooled, errors=wrong)
+
+
+def linear_cases(draw: Any) -> Case:
+    n, c, k = draw(st.integers(0, 12)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    arrays = [values(draw, size, -1.0, 1.0, gap=0.0) for size in ((n, c), (k, c), (k,))]
+    assume(np.abs(arrays[0] @ arrays[1].T + arrays[2]).min(initial=1.0) > GAP)
+    return arrays, {}
+
+
+add_row(
+    "linear_relu",
+    linear_cases,
+    lambda x, w, b: np.maximum(np.einsum("nc,kc->nk", x, w) + b, 0),
+    errors=(
+        ([np.ones((2, 3)), np.ones((4, 2))], {}, ValueError, "need input"),
+        ([np.ones((2, 3)), np.ones((4, 3)), np.ones(3)], {}, ValueError, "need bias"),
+        ([np.ones((2, 3)), np.ones((4, 3), np.float32)], {}, TypeError, "float64 and float32"),
+    ),
+)
