@@ -1,4 +1,4 @@
-"""The exponential function of a vector, which LLVM would compute one lane at a time."""
+"""The exponential function and the logarithm of a vector, which LLVM would compute one lane at a time."""
 
 import math
 
@@ -60,3 +60,47 @@ def _power_of_two(builder, kind, vector, exponent):
 
     biased = builder.add(builder.fptosi(exponent, whole), constant(bias))
     return builder.bitcast(builder.shl(biased, constant(shift)), kind)
+
+
+@intrinsic
+def log(typing, x):
+    """The logarithm in every lane, of finite numbers from 1 on, within two units in the last place; a NaN stays.
+
+    x = 2^n m with m between the roots of 1/2 and 2; log m is 2 artanh s by its series, with s = (m - 1) / (m + 1).
+    """
+    mantissa, bias, bits = _MANTISSA[x.dtype]
+    terms = {types.float32: 5, types.float64: 11}[x.dtype]
+
+    def codegen(context, builder, signature, args):
+        kind = llvm_type(context, x)
+        whole = ir.VectorType(ir.IntType(bits), x.lanes)
+
+        def number(value):
+            return broadcast(context, builder, x, ir.Constant(kind.element, value))
+
+        def constant(value):
+            return ir.Constant(whole, [value] * x.lanes)
+
+        def fma(a, b, c):
+            return call_llvm(context, builder, x, "fma", a, b, c)
+
+        (v,) = args
+        pattern = builder.bitcast(v, whole)
+        n = builder.sitofp(builder.sub(builder.lshr(pattern, constant(mantissa)), constant(bias)), kind)
+        digits = builder.and_(pattern, constant((1 << mantissa) - 1))
+        m = builder.bitcast(builder.or_(digits, constant(bias << mantissa)), kind)
+        large = builder.fcmp_ordered(">", m, number(math.sqrt(2)))
+        n = builder.select(large, builder.fadd(n, number(1.0)), n)
+        m = builder.select(large, builder.fmul(m, number(0.5)), m)
+        s = builder.fdiv(builder.fsub(m, number(1.0)), builder.fadd(m, number(1.0)))
+        square = builder.fmul(s, s)
+        series = number(2 / (2 * terms - 1))
+        for k in range(terms - 2, 0, -1):
+            series = fma(series, square, number(2 / (2 * k + 1)))
+        # 2 s + s^3 series, and n ln 2 in two parts
+        high, low = _LN2[x.dtype]
+        tail = fma(builder.fmul(series, square), s, builder.fmul(n, number(low)))
+        result = fma(n, number(high), builder.fadd(builder.fmul(number(2.0), s), tail))
+        return builder.select(builder.fcmp_ordered("ord", v, v), result, v)
+
+    return x(x), codegen

@@ -1,8 +1,6 @@
 """Softmax cross-entropy of class numbers, and its gradient, sample by sample."""
 
-import math
-
-from .exponential import exp
+from .exponential import exp, log
 from .jit import kernel
 from .reduce import CHUNK
 from .simd import lanes, load, splat, store, where_at_most
@@ -29,27 +27,39 @@ def _from_columns(block, p, at, classes):
 
 
 @kernel
-def _softmax_of_columns(block, classes):
-    """Softmax over the classes of block (classes, lanes), one pixel in each lane; behind it each one's top and sum."""
-    count = lanes(block)
+def _softmax_of_columns(block, classes, spread):
+    """Softmax over the classes of block (classes, lanes), one pixel in each lane.
+
+    Behind it the largest value and the logarithm of the sum of the powers that are over it, and if labels are smoothed,
+    the sum of spread times -log of the softmax.
+    """
+    count, zero = lanes(block), splat(block, block.dtype.type(0))
     top = load(block, 0)
     for c in range(1, classes):
         value = load(block, c * count)
         top = where_at_most(value, top, top, value)  # if it forgets a NaN, the sum does not
-    total = splat(block, block.dtype.type(0))
+    total = zero
     for c in range(classes):
         power = exp(load(block, c * count) - top)
-        store(power, block, c * count)
         total = total + power
+        store(power, block, (classes + 3 + c) * count)
+    rest = log(total)
+    if spread.size:
+        smooth = zero
+        for c in range(classes):
+            smooth = smooth + splat(block, spread[c]) * (rest - (load(block, c * count) - top))
+        store(smooth, block, (classes + 2) * count)
     store(top, block, classes * count)
-    store(total, block, (classes + 1) * count)
+    store(rest, block, (classes + 1) * count)
     share = splat(block, block.dtype.type(1)) / total
     for c in range(classes):
-        store(load(block, c * count) * share, block, c * count)
+        store(load(block, (classes + 3 + c) * count) * share, block, c * count)
 
 
 @kernel
-def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, samples, classes, p, sums, scratch):
+def cross_entropy_forward_range(
+    start, stop, part, x, labels, weights, spread, keep, ignored, samples, classes, p, sums, scratch
+):
     area, block, count, zero = labels.size // samples, scratch[part], lanes(x), x.dtype.type(0)
     for chunk in range(start, stop):
         last = min(samples, (chunk + 1) * CHUNK)
@@ -64,7 +74,7 @@ def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, 
                         at = min(first + k, last - 1) * classes * area + i
                         for c in range(classes):
                             block[c * count + k] = x[at + c * area]
-                _softmax_of_columns(block, classes)
+                _softmax_of_columns(block, classes, spread)
                 if squares:
                     _from_columns(block, p, first * classes, classes)
                 else:
@@ -76,8 +86,10 @@ def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, 
                     label, at = labels[(first + k) * area + i], (first + k) * classes * area + i
                     if label != ignored and 0 <= label < classes:
                         share = weights[label] if weights.size else x.dtype.type(1)
-                        top, total = block[classes * count + k], block[(classes + 1) * count + k]
-                        loss += (math.log(total) - (x[at + label * area] - top)) * share
+                        top, rest = block[classes * count + k], block[(classes + 1) * count + k]
+                        loss += (rest - (x[at + label * area] - top)) * (keep * share)
+                        if spread.size:
+                            loss += block[(classes + 2) * count + k]
                         weight += share
                     else:
                         for c in range(classes):
@@ -89,40 +101,50 @@ def cross_entropy_forward_range(start, stop, part, x, labels, weights, ignored, 
 cross_entropy_forward = Launcher(cross_entropy_forward_range)
 """p = softmax(x) (N * C * P), 0 where the label is ignored; each chunk's loss, weight, and number of unknown labels.
 
-Labels (N * P) are int64; `weights` has one for each class, or none at all. Scratch is (parts, (C + 2) * lanes).
+Labels (N * P) are int64; `weights` has one for each class, or none at all. The target is keep weight at the label and,
+if labels are smoothed, `spread` of the class everywhere. Scratch is (parts, (2 C + 3) * lanes).
 """
 
 
 @kernel
-def _scaled(p, at, share, classes, dx):
-    """dx = p * share for one pixel's classes side by side."""
-    count, c = lanes(p), 0
-    while c + count <= classes:
-        store(load(p, at + c) * splat(p, share), dx, at + c)
-        c += count
-    while c < classes:
-        dx[at + c] = p[at + c] * share
-        c += 1
+def _scaled(p, at, share, classes, spread, scale, dx):
+    """dx = p * share - spread * scale for one pixel's classes side by side."""
+    count, vector, tail = lanes(p), splat(p, share), classes
+    if classes >= count:
+        for c in range(0, classes, count):
+            c = min(c, classes - count)  # some values are written twice
+            value = load(p, at + c) * vector
+            store(value - load(spread, c) * splat(p, scale) if spread.size else value, dx, at + c)
+        tail = 0
+    for c in range(tail):
+        dx[at + c] = p[at + c] * share - (spread[c] * scale if spread.size else p.dtype.type(0))
 
 
 @kernel
-def cross_entropy_backward_range(start, stop, part, scale, p, labels, weights, ignored, samples, classes, dx):
-    area = labels.size // samples
+def cross_entropy_backward_range(
+    start, stop, part, scale, p, labels, weights, spread, keep, ignored, samples, classes, dx
+):
+    area, whole = labels.size // samples, p.dtype.type(0)
+    for c in range(spread.size):
+        whole += spread[c]
     for n in range(start, stop):
         for i in range(area):
             label, at = labels[n * area + i], n * classes * area + i
-            known = label != ignored and 0 <= label < classes
-            share = p.dtype.type(0)
-            if known:
-                share = scale * (weights[label] if weights.size else p.dtype.type(1))
+            if label == ignored or not 0 <= label < classes:
+                for c in range(classes):
+                    dx[at + c * area] = 0
+                continue
+            hit = scale * (keep * (weights[label] if weights.size else p.dtype.type(1)))
+            share = hit + scale * whole
             if area == 1:
-                _scaled(p, at, share, classes, dx)
+                _scaled(p, at, share, classes, spread, scale, dx)
             else:
                 for c in range(classes):
                     dx[at + c * area] = p[at + c * area] * share
-            if known:
-                dx[at + label * area] -= share
+                for c in range(spread.size):
+                    dx[at + c * area] -= spread[c] * scale
+            dx[at + label * area] -= hit
 
 
 cross_entropy_backward = Launcher(cross_entropy_backward_range)
-"""dx = (p - 1 at the label) * weight of the label * scale, 0 where the label is ignored."""
+"""dx = (p times the target's sum - target) * scale, 0 where the label is ignored; the target as above."""

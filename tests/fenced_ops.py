@@ -175,6 +175,7 @@ def products() -> None:
         for classes in (1, 4, 7, 8, 9, 10, 17):
             labels = np.arange(samples) % classes
             run("cross_entropy", [normal(samples, classes), labels], [1])
+            run("cross_entropy", [normal(samples, classes), labels], [1], smoothing=0.1)
             run("cross_entropy", [normal(samples, classes, 5), np.stack([labels] * 5, 1)], [1])
 
 

@@ -110,6 +110,7 @@ CASES = {
     "dropout": (lambda x: seeded(F.dropout, x) ** 2, (9, 31)),
     "dropout2d": (lambda x: seeded(F.dropout2d, x) ** 2, (9, 3, 5, 2)),
     "cross_entropy": (lambda x: F.cross_entropy(x, CLASSES[:, 0]), (37, 11)),
+    "smoothed cross_entropy": (lambda x: F.cross_entropy(x, CLASSES[:, 0], label_smoothing=0.1), (37, 11)),
     "cross_entropy of pixels": (lambda x: F.cross_entropy(x, CLASSES, ignore_index=2), (37, 3, 4)),
     "batch_norm": (lambda *xs: F.batch_norm(xs[0], None, None, *xs[1:], training=True), (37, 3, 5, 7), (3,), (3,)),
     "batch_norm of columns": (lambda x: F.batch_norm(x, None, None, training=True), (37, 5)),

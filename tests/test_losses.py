@@ -166,12 +166,16 @@ def test_the_mean_of_nothing_is_nan_with_gradients_of_zero(function, labels):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_fused_cross_entropy_is_the_composed_one(reduction):
-    """Label smoothing of nearly nothing, and losses one by one, go by log_softmax."""
-    x, labels = mg.tensor(RNG.standard_normal((21, 5, 3)), requires_grad=True), RNG.integers(0, 5, (21, 3))
-    labels[4, 1], weight = 3, RNG.uniform(0.5, 2, 5)
-    fused = F.cross_entropy(x, labels, weight, ignore_index=3, reduction=reduction)
-    each = F.cross_entropy(x, labels, weight, ignore_index=3, reduction="none")
+@pytest.mark.parametrize("smoothing", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("shape", [(21, 5, 3), (21, 5, 1), (21, 19, 1)])
+def test_the_fused_cross_entropy_is_the_composed_one(reduction, smoothing, shape):
+    """Losses one by one go by log_softmax."""
+    samples, classes, pixels = shape
+    x, labels = mg.tensor(RNG.standard_normal(shape), requires_grad=True), RNG.integers(0, classes, (samples, pixels))
+    labels[4, 0], weight = 3, RNG.uniform(0.5, 2, classes)
+    settings = {"ignore_index": 3, "label_smoothing": smoothing}
+    fused = F.cross_entropy(x, labels, weight, reduction=reduction, **settings)
+    each = F.cross_entropy(x, labels, weight, reduction="none", **settings)
     composed = each.sum() / (weight[labels] * (labels != 3)).sum() if reduction == "mean" else each.sum()
     np.testing.assert_allclose(fused.item(), composed.item(), rtol=1e-13)
     found, right = (mg.grad(loss, x, 1.7)[0].data for loss in (fused, composed))

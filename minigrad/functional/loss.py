@@ -120,12 +120,21 @@ def _nll(
     return _averaged(loss, share.sum()) if reduction == "mean" else _reduced(loss, reduction)
 
 
-def _fused(name: str, input: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> Any:
+def _fused(
+    name: str,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+) -> Any:
     """The sum or mean by one op."""
     _check_reduction(name, reduction)
     labels = _labels(name, input, 1, target)
     weights = None if weight is None else _class_weights(name, weight, input.shape[1], input.dtype)
-    return ops.cross_entropy(input, labels, weights, ignored=ignore_index, mean=reduction == "mean")[0]
+    settings = {"ignored": ignore_index, "mean": reduction == "mean", "smoothing": smoothing}
+    return ops.cross_entropy(input, labels, weights, **settings)[0]
 
 
 @takes_arrays
@@ -150,8 +159,8 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: need 0 <= label_smoothing <= 1, got {label_smoothing}")
     if _plain(target).dtype.kind != "f":
-        if dim == 1 and reduction != "none" and not label_smoothing:
-            return _fused(name, input, target, weight, ignore_index, reduction)
+        if dim == 1 and reduction != "none":
+            return _fused(name, input, target, weight, ignore_index, reduction, label_smoothing)
         logs = ops.log_softmax(input, dim=dim)
         return _nll(name, logs, target, weight, ignore_index, reduction, label_smoothing)
     logs = ops.log_softmax(input, dim=dim)

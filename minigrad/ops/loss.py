@@ -35,10 +35,13 @@ def _bounded_log(x: Array) -> Any:
 
 
 @op
-def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: int = -100, mean: bool = True) -> Any:
+def cross_entropy(
+    x: Array, labels: Array, weights: Array = None, *, ignored: int = -100, mean: bool = True, smoothing: float = 0.0
+) -> Any:
     """(loss, p): -log p[label] times its class's weight, over all samples, and p = softmax(x) over the classes
 
-    x is (N, C, ...), labels are int64 (N, ...). The mean divides by the sum of the labels' weights. Where a label is
+    x is (N, C, ...), labels are int64 (N, ...). With smoothing e the target is 1 - e at the label plus e / C
+    everywhere, each class by its weight. The mean divides by the sum of the labels' weights. Where a label is
     `ignored`, p is 0.
     """
     name = "cross_entropy"
@@ -50,18 +53,21 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
     if weights is not None and weights.shape != x.shape[1:2]:
         raise ValueError(f"{name}: need weights {x.shape[1:2]}, one for each class, got {weights.shape}")
     p, (samples, classes) = allocate(x.shape, x.dtype), x.shape[:2]
+    keep = 1.0 - smoothing
+    table, spread = _tables(weights, smoothing, classes, x.dtype)
     total = weight = unknown = 0.0
     if x.size:
         chunks = -(-samples // CHUNK)
         threads = parts(chunks, 3 * x.size)
-        sums, scratch = allocate((chunks, 3), x.dtype), allocate((threads, (classes + 2) * VECTOR_BYTES), x.dtype)
-        flat, table = labels.reshape(-1), _table(weights, x.dtype)
+        sums, scratch = allocate((chunks, 3), x.dtype), allocate((threads, (2 * classes + 3) * VECTOR_BYTES), x.dtype)
         kernels.cross_entropy_forward(
             threads,
             chunks,
             x.reshape(-1),
-            flat,
+            labels.reshape(-1),
             table,
+            spread,
+            x.dtype.type(keep),
             ignored,
             samples,
             classes,
@@ -76,22 +82,33 @@ def cross_entropy(x: Array, labels: Array, weights: Array = None, *, ignored: in
         raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
     count = weight if mean else 1.0
     loss = np.array(total / count if count else np.nan, x.dtype)  # of nothing the mean is NaN, with gradients of 0
-    return (loss, p), (p, labels, None if weights is None else constant(weights), ignored, count)
+    return (loss, p), (p, labels, constant(table), constant(spread), keep, ignored, count)
 
 
-def _table(weights: np.ndarray | None, dtype: Any) -> np.ndarray:
-    """The classes' weights, none if all are 1."""
-    return _NO_WEIGHTS[dtype] if weights is None else weights
+def _tables(weights: np.ndarray | None, smoothing: float, classes: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The classes' weights, none if all are 1; what smoothing gives each class, none if nothing."""
+    table = _NONE[dtype] if weights is None else weights
+    spread = _NONE[dtype]
+    if smoothing:
+        spread = np.full(classes, smoothing / classes, dtype) if weights is None else weights * (smoothing / classes)
+    return table, spread
 
 
-_NO_WEIGHTS = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
+_NONE = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
 
 @cross_entropy.vjp
 def cross_entropy_vjp(
-    dys: tuple[Array, ...], p: Array, labels: Array, weights: Array, ignored: int, count: float
+    dys: tuple[Array, ...],
+    p: Array,
+    labels: Array,
+    weights: np.ndarray,
+    spread: np.ndarray,
+    keep: float,
+    ignored: int,
+    count: float,
 ) -> Any:
-    """By the loss: (p - 1 at the label) weight / count; by p: the softmax's gradient."""
+    """By the loss: (p times the target's sum - target) / count; by p: the softmax's gradient."""
     dy, dp = dys
     dx = None
     if isinstance(dy, (np.ndarray, np.generic)):
@@ -99,12 +116,12 @@ def cross_entropy_vjp(
         if p.size:
             samples, classes = p.shape[:2]
             scale = p.dtype.type(float(dy) / count if count else 0.0)
-            arrays = scale, p.reshape(-1), labels.reshape(-1), _table(weights, p.dtype)
+            arrays = scale, p.reshape(-1), labels.reshape(-1), weights, spread, p.dtype.type(keep)
             threads = parts(samples, p.size)
             kernels.cross_entropy_backward(threads, samples, *arrays, ignored, samples, classes, dx.reshape(-1))
     elif dy is not None:
-        hit, share = _targets(p.shape, labels, weights, ignored, p.dtype)
-        dx = (p - hit) * (dy * (share / count if count else share * 0))
+        target = _targets(p.shape, labels, weights, spread, keep, ignored).astype(p.dtype)
+        dx = (p * target.sum(1, keepdims=True) - target) * (dy / count if count else dy * 0)
     if dp is not None:
         weighted = dp * p
         through = weighted - p * sum(weighted, dim=1, keepdim=True)
@@ -113,11 +130,14 @@ def cross_entropy_vjp(
 
 
 def _targets(
-    shape: tuple[int, ...], labels: Array, weights: np.ndarray | None, ignored: int, dtype: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """1 at each label's class and 0 elsewhere; each label's weight, 0 if it is ignored, as (N, 1, ...)."""
+    shape: tuple[int, ...], labels: Array, weights: np.ndarray, spread: np.ndarray, keep: float, ignored: int
+) -> np.ndarray:
+    """The targets of all classes, (N, C, ...), 0 where the label is ignored."""
     labels = np.expand_dims(labels, 1)
-    classes = np.arange(shape[1]).reshape(-1, *(1,) * (len(shape) - 2))
-    kept = labels != ignored
-    share = np.ones(labels.shape, dtype) if weights is None else weights[np.where(kept, labels, 0)]
-    return (classes == labels).astype(dtype), np.where(kept, share, 0).astype(dtype)
+    by_class = (-1, *(1,) * (len(shape) - 2))
+    target = (np.arange(shape[1]).reshape(by_class) == labels) * keep
+    if weights.size:
+        target = target * weights.reshape(by_class)
+    if spread.size:
+        target = target + spread.reshape(by_class)
+    return np.where(labels != ignored, target, 0)

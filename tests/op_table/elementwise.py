@@ -173,16 +173,21 @@ def class_cases(draw: Any) -> Case:
     labels = rng.choice([*range(classes), -7], (samples, *sizes))
     weights = [rng.uniform(0.5, 2, classes)] if draw(st.booleans()) else []
     mean = draw(st.booleans()) and bool((labels != -7).any())
-    return [values(draw, (samples, classes, *sizes), gap=0.01), labels, *weights], {"ignored": -7, "mean": mean}
+    settings = {"ignored": -7, "mean": mean, "smoothing": draw(st.sampled_from([0.0, 0.3, 1.0]))}
+    return [values(draw, (samples, classes, *sizes), gap=0.01), labels, *weights], settings
 
 
-def class_reference(x: np.ndarray, labels: np.ndarray, weights: Any = None, *, ignored: int, mean: bool) -> Any:
+def class_reference(
+    x: np.ndarray, labels: np.ndarray, weights: Any = None, *, ignored: int, mean: bool, smoothing: float
+) -> Any:
+    weights = np.ones(x.shape[1]) if weights is None else weights.astype(np.float64)
     logs = scipy.special.log_softmax(x.astype(np.float64), axis=1)
     loss, count = 0.0, 0.0
     for place in np.argwhere(labels != ignored):
         label = labels[tuple(place)]
-        share = 1.0 if weights is None else float(weights[label])
-        loss, count = loss - share * logs[(place[0], label, *place[1:])], count + share
+        share, target = weights[label], weights * smoothing / x.shape[1]
+        target[label] += (1 - smoothing) * share
+        loss, count = loss - target @ logs[(place[0], slice(None), *place[1:])], count + share
     p = np.exp(logs) * np.expand_dims(labels != ignored, 1)
     return np.asarray(loss / count if mean else loss), p
 
