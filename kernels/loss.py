@@ -57,45 +57,62 @@ def _softmax_of_columns(block, classes, spread):
 
 
 @kernel
+def _add_losses(block, x, labels, weights, is_smooth, keep, ignored, first, last, i, area, classes, p, sums):
+    """Add up the samples from first to last, which are the block's first lanes, at pixel i; take back p of the ignored.
+
+    To sums = (loss, weight, number of unknown labels).
+    """
+    count, zero = lanes(x), x.dtype.type(0)
+    loss, weight, refused = zero, zero, zero
+    for k in range(last - first):
+        label, at = labels[(first + k) * area + i], (first + k) * classes * area + i
+        if label != ignored and 0 <= label < classes:
+            share = weights[label] if weights.size else x.dtype.type(1)
+            top, rest = block[classes * count + k], block[(classes + 1) * count + k]
+            loss += (rest - (x[at + label * area] - top)) * (keep * share)
+            if is_smooth:
+                loss += block[(classes + 2) * count + k]
+            weight += share
+        else:
+            for c in range(classes):
+                p[at + c * area] = 0
+            refused += label != ignored
+    sums[0] += loss
+    sums[1] += weight
+    sums[2] += refused
+
+
+@kernel
 def cross_entropy_forward_range(
     start, stop, part, x, labels, weights, spread, keep, ignored, samples, classes, p, sums, scratch
 ):
-    area, block, count, zero = labels.size // samples, scratch[part], lanes(x), x.dtype.type(0)
+    area, block, count, smooth = labels.size // samples, scratch[part], lanes(x), spread.size > 0
     for chunk in range(start, stop):
-        last = min(samples, (chunk + 1) * CHUNK)
-        loss, weight, refused = zero, zero, zero
-        for first in range(chunk * CHUNK, last, count):
+        first, last, total = chunk * CHUNK, min(samples, (chunk + 1) * CHUNK), sums[chunk]
+        total[:] = 0
+        while area == 1 and classes >= count and first + count <= last:
+            stop_at = first + count
+            _to_columns(x, first * classes, classes, block)
+            _softmax_of_columns(block, classes, spread)
+            _from_columns(block, p, first * classes, classes)
+            _add_losses(block, x, labels, weights, smooth, keep, ignored, first, stop_at, 0, area, classes, p, total)
+            first = stop_at
+        while first < last:
+            stop_at = min(first + count, last)
             for i in range(area):
-                squares = area == 1 and classes >= count and first + count <= last
-                if squares:
-                    _to_columns(x, first * classes, classes, block)
-                else:
-                    for k in range(count):  # lanes without a sample repeat the last one
-                        at = min(first + k, last - 1) * classes * area + i
-                        for c in range(classes):
-                            block[c * count + k] = x[at + c * area]
+                for k in range(count):  # lanes without a sample repeat the last one
+                    at = min(first + k, last - 1) * classes * area + i
+                    for c in range(classes):
+                        block[c * count + k] = x[at + c * area]
                 _softmax_of_columns(block, classes, spread)
-                if squares:
-                    _from_columns(block, p, first * classes, classes)
-                else:
-                    for k in range(min(count, last - first)):
-                        at = (first + k) * classes * area + i
-                        for c in range(classes):
-                            p[at + c * area] = block[c * count + k]
-                for k in range(min(count, last - first)):
-                    label, at = labels[(first + k) * area + i], (first + k) * classes * area + i
-                    if label != ignored and 0 <= label < classes:
-                        share = weights[label] if weights.size else x.dtype.type(1)
-                        top, rest = block[classes * count + k], block[(classes + 1) * count + k]
-                        loss += (rest - (x[at + label * area] - top)) * (keep * share)
-                        if spread.size:
-                            loss += block[(classes + 2) * count + k]
-                        weight += share
-                    else:
-                        for c in range(classes):
-                            p[at + c * area] = 0
-                        refused += label != ignored
-        sums[chunk, 0], sums[chunk, 1], sums[chunk, 2] = loss, weight, refused
+                for k in range(stop_at - first):
+                    at = (first + k) * classes * area + i
+                    for c in range(classes):
+                        p[at + c * area] = block[c * count + k]
+                _add_losses(
+                    block, x, labels, weights, smooth, keep, ignored, first, stop_at, i, area, classes, p, total
+                )
+            first = stop_at
 
 
 cross_entropy_forward = Launcher(cross_entropy_forward_range)

@@ -1,10 +1,10 @@
-"""e^x of a vector: to the last bits, at its limits, and by itself as among others."""
+"""e^x and log x of a vector: to the last bits, at their limits, and by themselves as among others."""
 
 import numba
 import numpy as np
 import pytest
 
-from minigrad.kernels.exponential import exp
+from minigrad.kernels.exponential import exp, log
 from minigrad.kernels.simd import first_lane, lanes, load, splat, store
 
 DTYPES = [np.float32, np.float64]
@@ -19,6 +19,30 @@ def exp_of_each(x, y):
 @numba.njit
 def exp_of_one(x, value):
     return first_lane(exp(splat(x, value)))
+
+
+@numba.njit
+def log_of_each(x, y):
+    for i in range(0, x.size, lanes(x)):
+        store(log(load(x, i)), y, i)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_is_right_to_two_units_in_the_last_place_from_one_on_and_keeps_nan(dtype):
+    top = np.finfo(dtype).max
+    x = np.concatenate((
+        np.linspace(1, 40, 16 * 2001, dtype=dtype),
+        1 + np.geomspace(np.finfo(dtype).eps, 0.5, 16 * 100, dtype=dtype),
+        np.geomspace(1, top / 2, 16 * 500, dtype=dtype),
+        np.resize(np.array([1, top, np.sqrt(dtype(2)), np.nan], dtype), 16),
+    ))  # fmt: skip
+    y = np.empty_like(x)
+    log_of_each(x, y)
+    right = np.log(x.astype(np.longdouble))
+    assert (y[x == 1] == 0).all()
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x))
+    known = ~np.isnan(x)
+    assert (np.abs(y - right)[known] <= 2 * np.finfo(dtype).eps * right[known]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
