@@ -14,6 +14,8 @@ denormals count as 0. Only where eps is so small that a step could divide by one
 
 from math import inf, sqrt
 
+import numpy as np
+
 from .jit import kernel
 from .simd import data_address, fma, values_at
 from .threads import Launcher
@@ -22,14 +24,14 @@ CHUNK = 2048
 
 
 @kernel
-def locate(identities, addresses):
+def locate(identities: np.ndarray, addresses: np.ndarray) -> None:
     """Where the data of arrays are, from their ids."""
     for k in range(identities.size):
         addresses[k] = data_address(identities[k])
 
 
 @kernel
-def first_shared(addresses, sizes, itemsize):
+def first_shared(addresses: np.ndarray, sizes: np.ndarray, itemsize: int) -> int:
     """The first gradient that has memory in common with what is written, of the same sizes; -1 if there is none."""
     for k in range(sizes.size):
         start = addresses[0, k]

@@ -133,8 +133,8 @@ def _fused(
     _check_reduction(name, reduction)
     labels = _labels(name, input, 1, target)
     weights = None if weight is None else _class_weights(name, weight, input.shape[1], input.dtype)
-    settings = {"ignored": ignore_index, "mean": reduction == "mean", "smoothing": smoothing}
-    return ops.cross_entropy(input, labels, weights, **settings)[0]
+    mean = reduction == "mean"
+    return ops.cross_entropy(input, labels, weights, ignored=ignore_index, mean=mean, smoothing=smoothing)[0]
 
 
 @takes_arrays

@@ -63,9 +63,9 @@ class KernelOptimizer(Optimizer):
             self._step_kind(0, kinds[0], ps, gs, states, group, sign)
             return
         for number, kind in enumerate(dict.fromkeys(kinds)):
-            chosen = [kind == other for other in kinds]
-            some = [list(itertools.compress(items, chosen)) for items in (ps, gs, states)]
-            self._step_kind(number, kind, *some, group, sign)
+            chosen = [k for k, other in enumerate(kinds) if kind == other]
+            some = [states[k] for k in chosen]
+            self._step_kind(number, kind, [ps[k] for k in chosen], [gs[k] for k in chosen], some, group, sign)
 
     def _step_kind(
         self,
