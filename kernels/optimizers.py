@@ -16,8 +16,9 @@ from math import inf, sqrt
 
 import numpy as np
 
+from .addresses import data_address, values_at
 from .jit import kernel
-from .simd import data_address, fma, values_at
+from .simd import fma
 from .threads import Launcher
 
 CHUNK = 2048
