@@ -7,6 +7,7 @@ result. Here every entry carries a stamp of all the files of this folder.
 import contextlib
 import functools
 import hashlib
+import inspect
 import os
 import pickle
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba.core.caching
 import numba.extending
 import numpy as np
@@ -60,6 +62,7 @@ def kernel(function: Any = None, /, *, reassociate: bool = False, inline: bool =
         "no_cfunc_wrapper": True,
         "fastmath": {"contract", "reassoc"} if reassociate else {"contract"},  # with nnan or ninf, a NaN would get lost
     }
+    function.__signature__ = inspect.signature(function)  # of which dispatchers ask three times
     dispatcher = KernelDispatcher(function, targetoptions=options)
     if _is_ours(function):  # the stamp covers this folder only
         dispatcher._cache = KernelCache(function, (reassociate, inline))
@@ -121,7 +124,7 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compile result, or None for the dispatcher to compile."""
-        target_context.refresh()
+        # Numba's own cache refreshes the context: half a second of imports, which compiling needs and loading does not.
         key = self._key(signature, target_context.codegen())
         try:
             stored = self._path(key).read_bytes()
@@ -144,7 +147,7 @@ class KernelCache:
             )
             return
         key = self._key(signature, result.codegen)
-        body = dumps((key, result._reduce()))
+        body = dumps((key, _slim(result)))
         with contextlib.suppress(OSError):
             path = self._path(key)
             temporary = path.with_suffix(f".{uuid.uuid4().hex}")
@@ -182,9 +185,21 @@ class KernelCache:
                 path.unlink(missing_ok=True)
 
 
+def _slim(result: Any) -> tuple[Any, ...]:
+    """A compile result as it is kept: machine code, and of LLVM's code, which nothing links, the entry's name only."""
+    (name, kind, (machine_code, _)), *rest = result._reduce()
+    entry = llvm.parse_assembly(f'define void @"{result.fndesc.llvm_cpython_wrapper_name}"() {{ unreachable }}')
+    return (name, kind, (machine_code, entry.as_bitcode())), *rest
+
+
 def _is_ours(function: Callable[..., Any]) -> bool:
     """Whether the stamp covers a function: it stands in this folder."""
-    return Path(function.__code__.co_filename).resolve().parent == FOLDER
+    return _folder_of(function.__code__.co_filename) == FOLDER
+
+
+@functools.cache
+def _folder_of(file: str) -> Path:
+    return Path(file).resolve().parent
 
 
 def _is_foreign(cell: Any) -> bool:
@@ -233,8 +248,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def _listing() -> list[tuple[str, int, int]]:
-    status = ((path.name, path.stat()) for path in FOLDER.glob("*.py"))
-    return sorted((name, s.st_mtime_ns, s.st_size) for name, s in status)
+    with os.scandir(FOLDER) as entries:
+        status = ((entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py"))
+        return sorted((name, s.st_mtime_ns, s.st_size) for name, s in status)
 
 
 def _stamp() -> str:

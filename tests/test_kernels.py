@@ -190,8 +190,8 @@ def test_kernels_know_numpy_numba_and_themselves_only():
 
 
 STANDARD = {
-    "collections", "contextlib", "ctypes", "functools", "hashlib", "importlib", "math", "operator", "os", "pathlib",
-    "pickle", "sys", "tempfile", "threading", "typing", "uuid", "warnings",
+    "collections", "contextlib", "ctypes", "functools", "gc", "hashlib", "importlib", "inspect", "math", "operator",
+    "os", "pathlib", "pickle", "sys", "tempfile", "threading", "typing", "uuid", "warnings",
 }  # fmt: skip
 
 

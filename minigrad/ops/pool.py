@@ -47,8 +47,8 @@ def _regular(starts: np.ndarray, stops: np.ndarray) -> tuple[int, int, int, int]
     width = int((stops - starts).max())
     widest = np.flatnonzero(stops - starts == width)
     first, last = int(widest[0]), int(widest[-1]) + 1
-    steps = np.unique(np.diff(starts[first:last]))
-    if len(widest) != last - first or len(steps) > 1:
+    steps = np.diff(starts[first:last])
+    if len(widest) != last - first or (steps != steps[:1]).any():
         return 0, 0, 0, 0
     return first, last, int(steps[0]) if len(steps) else 1, width
 
