@@ -1,9 +1,8 @@
 """Arrays by address: so one launch takes as many as there are, of the kinds that one type describes."""
 
 from numba.core import types
-from numba.np.arrayobj import populate_array
 
-from .simd import I64, intrinsic, llvm_type
+from .simd import I64, intrinsic, llvm_type, nb
 
 
 @intrinsic
@@ -17,7 +16,9 @@ def values_at(typing, like, address, start, stop):
         size = I64(context.get_abi_sizeof(item))
         data = builder.inttoptr(builder.add(address, builder.mul(start, size)), item.as_pointer())
         shape = [builder.select(builder.icmp_signed("==", address, I64(0)), I64(0), builder.sub(stop, start))]
-        populate_array(view, data=data, shape=shape, strides=[size], itemsize=size, meminfo=None)
+        # Numba imports it before it compiles; imported above, it would add a tenth of a second to every start.
+        populate = nb.np.arrayobj.populate_array
+        populate(view, data=data, shape=shape, strides=[size], itemsize=size, meminfo=None)
         return view._getvalue()
 
     return kind(like, types.int64, types.int64, types.int64), codegen

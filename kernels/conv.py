@@ -39,11 +39,13 @@ class Sizes(NamedTuple):
     plane: int  # values of y per filter
 
 
-@kernel
-def padded_size(sizes):
+def kept_size(sizes):
     """The values kept for an image with its padding, in whole cache lines; 0 if it has none and is read where it is."""
     rows, pitch = sizes[5], sizes[6]
     return 0 if (sizes[3], sizes[4]) == (rows, pitch) else (sizes[0] * sizes[1] * rows * pitch + 15) // 16 * 16
+
+
+padded_size = kernel(kept_size)
 
 
 @kernel
@@ -260,9 +262,9 @@ Items are chunks times groups times as many panels as are taken `together`; filt
 def correlate_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `correlate`, in values, for vectors of `step` of them."""
     strips = (STRIP + step + STRIP // 4) * COLUMNS * step
-    return int(padded_size(sizes)) + strips + step * step
+    return int(kept_size(sizes)) + strips + step * step
 
 
 def weight_scratch(sizes: Any, step: int) -> int:
     """The scratch of one part of `conv_weight_gradient`, likewise."""
-    return int(padded_size(sizes)) + (DEPTH + step) * COLUMNS * step
+    return int(kept_size(sizes)) + (DEPTH + step) * COLUMNS * step

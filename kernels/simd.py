@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import models, overload, register_model
+from numba.extending import lower_builtin, models, register_model, type_callable
 
 nb: Any = numba  # it is typed in part only
 intrinsic: Any = nb.extending.intrinsic
@@ -203,46 +203,22 @@ def splat(typing, array, scalar):
     return vector(array, vector.dtype), codegen
 
 
-def _elementwise(name, instruction):
-    """A binary operation of two vectors as an intrinsic, with its operands' types checked."""
+def _operator(operation, instruction):
+    """Make an operator of two equal vectors one instruction: no function that is compiled and then inlined."""
 
-    def typed(typing, a, b):
-        if not (isinstance(a, Vector) and a == b):
-            return None
+    @type_callable(operation)
+    def typed(context):
+        return lambda a, b: a if isinstance(a, Vector) and a == b else None
 
-        def codegen(context, builder, signature, args):
-            return instruction(context, builder, a, *args)
-
-        return a(a, b), codegen
-
-    typed.__name__ = typed.__qualname__ = name
-    return intrinsic(typed)
+    @lower_builtin(operation, Vector, Vector)
+    def lowered(context, builder, signature, args):
+        return instruction(builder, *args)
 
 
-_add = _elementwise("_add", lambda context, builder, vector, a, b: builder.fadd(a, b, flags=("contract",)))
-_subtract = _elementwise("_subtract", lambda context, builder, vector, a, b: builder.fsub(a, b, flags=("contract",)))
-_multiply = _elementwise("_multiply", lambda context, builder, vector, a, b: builder.fmul(a, b, flags=("contract",)))
-_divide = _elementwise("_divide", lambda context, builder, vector, a, b: builder.fdiv(a, b))
-
-
-@overload(operator.add)
-def _vector_add(a, b):
-    return (lambda a, b: _add(a, b)) if isinstance(a, Vector) and a == b else None
-
-
-@overload(operator.sub)
-def _vector_subtract(a, b):
-    return (lambda a, b: _subtract(a, b)) if isinstance(a, Vector) and a == b else None
-
-
-@overload(operator.mul)
-def _vector_multiply(a, b):
-    return (lambda a, b: _multiply(a, b)) if isinstance(a, Vector) and a == b else None
-
-
-@overload(operator.truediv)
-def _vector_divide(a, b):
-    return (lambda a, b: _divide(a, b)) if isinstance(a, Vector) and a == b else None
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b, flags=("contract",)))
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b, flags=("contract",)))
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b, flags=("contract",)))
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
 @intrinsic
@@ -337,35 +313,24 @@ _HAS_FLUSH = llvm.get_default_triple().startswith(("x86_64", "i686"))
 _FLUSH = 0x8040  # of the control register MXCSR: denormal results become 0, denormal operands count as 0
 
 
-@intrinsic
-def flush_denormals(typing):
-    """Count denormal numbers as 0 on this thread, for they slow a multiplication down; the state before."""
+def set_flush(builder):
+    """Count denormal numbers as 0 on this thread; gives the state before."""
+    if not _HAS_FLUSH:
+        return I32(0)
+    state = cgutils.alloca_once(builder, I32)
+    _control(builder, "stmxcsr", state)
+    before = builder.load(state)
+    builder.store(builder.or_(before, I32(_FLUSH)), state)
+    _control(builder, "ldmxcsr", state)
+    return before
 
-    def codegen(context, builder, signature, args):
-        if not _HAS_FLUSH:
-            return I32(0)
+
+def reset_flush(builder, before):
+    """Undo `set_flush`: whoever uses this thread next gets the state it had."""
+    if _HAS_FLUSH:
         state = cgutils.alloca_once(builder, I32)
-        _control(builder, "stmxcsr", state)
-        before = builder.load(state)
-        builder.store(builder.or_(before, I32(_FLUSH)), state)
+        builder.store(before, state)
         _control(builder, "ldmxcsr", state)
-        return before
-
-    return types.uint32(), codegen
-
-
-@intrinsic
-def restore_denormals(typing, before):
-    """Undo `flush_denormals`: whoever uses this thread next gets the state it had."""
-
-    def codegen(context, builder, signature, args):
-        if _HAS_FLUSH:
-            state = cgutils.alloca_once(builder, I32)
-            builder.store(args[0], state)
-            _control(builder, "ldmxcsr", state)
-        return context.get_dummy_value()
-
-    return types.void(types.uint32), codegen
 
 
 def _control(builder, name, state):

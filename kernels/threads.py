@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import importlib.metadata
 import operator
 import os
@@ -13,8 +14,7 @@ from typing import Any
 import numba
 
 from .jit import SANITIZE, kernel
-from .parallel import run_parts
-from .simd import flush_denormals, restore_denormals
+from .parallel import run_part, run_parts
 
 nb: Any = numba  # it is typed in part only
 
@@ -65,10 +65,13 @@ class Launcher:
     state would make the bits depend on which thread ran.
     """
 
-    __slots__ = ("kernel",)
-
     def __init__(self, worker: Callable[..., None], flushes: bool = False) -> None:
-        self.kernel = _launched(worker, flushes)
+        self._worker, self._flushes = worker, flushes
+
+    @functools.cached_property
+    def kernel(self) -> Callable[..., None]:
+        """What is compiled; made at the first launch, for a program uses few of all launchers."""
+        return _launched(self._worker, self._flushes)
 
     def __call__(self, parts: int, n: int, *args: Any) -> None:
         if parts <= 1 or _stranded:
@@ -81,19 +84,12 @@ class Launcher:
 
 
 def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]:
-    @kernel
-    def run_part(part, parts, n, args):
-        state = flush_denormals() if flushes else 0
-        worker(part * n // parts, (part + 1) * n // parts, part, *args)
-        if flushes:
-            restore_denormals(state)
-
     def launched(parts, n, *args):
         if parts == 1 or SANITIZE:
             for part in range(parts):
-                run_part(part, parts, n, args)
+                run_part(worker, flushes, part, parts, n, args)  # type: ignore[call-arg]
         else:
-            run_parts(run_part, parts, n, args)  # type: ignore[call-arg]
+            run_parts(worker, flushes, parts, n, args)  # type: ignore[call-arg]
 
     # It is called after its worker: in the cache, in profiles.
     launched.__qualname__ = f"{worker.__module__.rpartition('.')[2]}.{worker.__name__}"

@@ -4,11 +4,13 @@ import platform
 
 import numpy as np
 import pytest
+from numba import types
+from numba.extending import intrinsic
 
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.kernels.jit import kernel
-from minigrad.kernels.simd import flush_denormals, restore_denormals
+from minigrad.kernels.simd import reset_flush, set_flush
 from minigrad.kernels.threads import LEAST_WORK
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only there they are flushed")
@@ -66,14 +68,28 @@ def test_after_a_launch_no_thread_flushes_any_more():
             assert (on_every_thread() == -FAINT * np.float32(0.5)).all()
 
 
+@intrinsic
+def flush(typing):
+    return types.uint32(), lambda context, builder, signature, args: set_flush(builder)
+
+
+@intrinsic
+def restore(typing, before):
+    def codegen(context, builder, signature, args):
+        reset_flush(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.uint32), codegen
+
+
 def test_a_state_that_leaked_would_show():
     @kernel
     def leak():
-        return flush_denormals()
+        return flush()
 
     @kernel
     def mend(state):
-        restore_denormals(state)
+        restore(state)
 
     state = leak()
     try:

@@ -84,7 +84,7 @@ dots = Launcher(dots_range)
 """
 
 PROBE = """
-import json
+import gc, json
 import numpy as np
 from cases import cases, jit
 from cases.jit import cache_folder
@@ -100,6 +100,7 @@ broken = np.array([1, np.nan, 2])
 y = np.empty(11, np.float32)
 answers = dict(
     plus=cases.plus(0),
+    collects=gc.isenabled(),
     plus_float=cases.plus(0.5),
     inverse=raised(cases.inverse, 0),
     scaled=[cases.double(1), cases.triple(1)],
@@ -114,6 +115,7 @@ print(json.dumps(dict(answers, hits=count("cache_hits"), misses=count("cache_mis
 
 ANSWERS = {
     "plus": 12,
+    "collects": True,
     "plus_float": 12.5,
     "inverse": None,
     "scaled": [2, 3],
