@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: figures that no window shows and no list keeps alive
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from minigrad.data import Split
 
@@ -22,20 +22,33 @@ def training(history: Sequence[dict[str, float]], confusion: np.ndarray, classes
     margins = {"left": 0.07, "right": 0.98, "bottom": 0.2, "top": 0.85, "wspace": 0.3}
     loss, accuracy, matrix = figure.subplots(1, 3, width_ratios=(1, 1, 1.15), gridspec_kw=margins)
     curves(loss, history, "loss")
-    loss.set(title="Loss", ylabel="cross-entropy (nats per image)", yscale="log")
+    name(loss, "Loss")
+    loss.set(ylabel="cross-entropy (nats per image)", yscale="log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_major_formatter("{x:g}")  # Matplotlib's own formatter for logarithms sets powers as formulas
+    loss.yaxis.set_minor_formatter(NullFormatter())
     curves(accuracy, history, "accuracy")
-    accuracy.set(title="Accuracy", ylabel="share of images recognised")
+    name(accuracy, "Accuracy")
+    accuracy.set(ylabel="share of images recognised")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1))
     confusions(matrix, confusion, classes)
     return figure
+
+
+def name(axes: Axes, title: str) -> None:
+    """Put a title where it belongs: to look for free room above it, Matplotlib lays all text out once more."""
+    axes.set_title(title, y=1)
 
 
 def curves(axes: Axes, history: Sequence[dict[str, float]], what: str) -> None:
     """One quantity by epoch: on the training images while they are learnt, on the validation images after it."""
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 10 else None
-    for name, key, colour, style in (("training", what, BLUE, "--"), ("validation", f"validation_{what}", ORANGE, "-")):
-        axes.plot(epochs, [row[key] for row in history], style, color=colour, marker=marker, label=name)
+    for label, key, colour, style in (
+        ("training", what, BLUE, "--"),
+        ("validation", f"validation_{what}", ORANGE, "-"),
+    ):
+        axes.plot(epochs, [row[key] for row in history], style, color=colour, marker=marker, label=label)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=GREY)
@@ -56,8 +69,8 @@ def confusions(axes: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
         slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes)) > 3 else {}
         axes.set_xticks(range(len(classes)), classes, **slanted)
         axes.set_yticks(range(len(classes)), classes)
-    title = f"{counts[~diagonal].sum()} of {counts.sum()} test images mistaken"
-    axes.set(title=title, xlabel="predicted class", ylabel="true class")
+    name(axes, f"{counts[~diagonal].sum()} of {counts.sum()} test images mistaken")
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
 def digits(filters: np.ndarray, test: Split, scores: np.ndarray, classes: Sequence[str], title: str) -> Figure:
@@ -75,7 +88,7 @@ def show_filters(axes: Axes, filters: np.ndarray) -> None:
     """Each filter on a scale of its own, with zero in the middle."""
     shown = filters[:MOST_FILTERS].mean(axis=1)  # over the channels: digits have one
     number = f"{len(shown)} of {len(filters)}" if len(shown) < len(filters) else f"{len(shown)}"
-    axes.set_title(f"{number} filters of the first layer (red +, blue -, white 0)")
+    name(axes, f"{number} filters of the first layer (red +, blue -, white 0)")
     most = np.abs(shown).max(axis=(1, 2), keepdims=True)
     mosaic(axes, shown / np.where(most, most, 1), least=3, gap=(0.1, 0.1), cmap="RdBu_r", vmin=-1)
 
@@ -88,7 +101,7 @@ def show_mistakes(axes: Axes, test: Split, scores: np.ndarray, classes: Sequence
     wrong = np.flatnonzero(predicted != test.labels)
     shown = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_DIGITS]
     number = f"{len(shown)} of {len(wrong)} mistaken test images, the surest first"
-    axes.set_title(number if len(shown) < len(wrong) else f"{len(wrong) or 'No'} mistaken test images")
+    name(axes, number if len(shown) < len(wrong) else f"{len(wrong) or 'No'} mistaken test images")
     places = mosaic(axes, test.images[shown].mean(axis=1), least=4, gap=(0.4, 0.1), cmap="gray_r", vmin=0)
     for i, (top, centre) in zip(shown, places, strict=True):
         caption = f"{classes[test.labels[i]]} read as {classes[predicted[i]]}\n{sure[i]:.0%} sure"
