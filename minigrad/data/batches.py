@@ -62,5 +62,6 @@ class Batches:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
             yield tuple(
-                np.ascontiguousarray(array[batch], dtype=array.dtype.newbyteorder("=")) for array in self.arrays
+                np.ascontiguousarray(array.take(batch, axis=0), dtype=array.dtype.newbyteorder("="))
+                for array in self.arrays
             )
