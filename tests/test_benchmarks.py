@@ -37,18 +37,19 @@ def clockwork(monkeypatch):
     return log, passes
 
 
-def test_calls_take_turns_with_a_rest_before_each(clockwork):
+def test_calls_take_turns_with_a_rest_before_each_and_each_follows_each_other(clockwork):
     log, passes = clockwork
-    timing.Clock(turns=4).medians({"a": passes("a", 0.1), "b": passes("b", 0.2)})
-    turns = log[2 * timing.WARM_UP :]
-    assert turns == [f"rest {timing.REST}", "a", f"rest {timing.REST}", "b"] * 4
+    timing.Clock(turns=3).medians({"a": passes("a", 0.1), "b": passes("b", 0.2), "c": passes("c", 0.1)})
+    turns = log[3 * timing.WARM_UP :]
+    assert turns[::2] == [f"rest {timing.REST}"] * 9
+    assert turns[1::2] == ["a", "b", "c", "c", "a", "b", "b", "c", "a"]
 
 
 def test_a_fast_call_is_repeated_after_one_that_is_not_timed(clockwork):
     log, passes = clockwork
-    found = timing.Clock(turns=3).medians({"a": passes("a", 0.004)})
-    assert log.count("a") == timing.WARM_UP + 3 * (1 + 2)  # 2.5 of them fill a turn
-    assert found == {"a": pytest.approx(0.004)}
+    found = timing.Clock(turns=3).medians({"a": passes("a", 0.024)})
+    assert log.count("a") == timing.WARM_UP + 3 * (1 + 2)  # two of them fill a turn
+    assert found == {"a": pytest.approx(0.024)}
 
 
 def test_the_median_is_not_moved_by_an_outlier(clockwork):

@@ -1,5 +1,6 @@
 """Timing several calls that do the same work, in turns: medians, after a check that their results agree."""
 
+import collections
 import dataclasses
 import statistics
 import time
@@ -11,7 +12,7 @@ import numpy as np
 Call = Callable[[], Any]
 
 REST = 0.02  # seconds before a turn: the idle workers of another library's thread pool spin for a while
-TURN = 0.01  # seconds that a turn lasts at least
+TURN = 0.05  # seconds that a turn lasts at least: a training loop does not begin anew all the time
 SLOW = 0.05  # seconds: a call that takes longer needs no other call before it to wake the workers and fill the caches
 WARM_UP = 3  # calls of each before the first turn: compilation, first allocations
 PATIENCE = 1.0  # seconds: of a call that takes longer there are two before the first turn
@@ -44,11 +45,13 @@ class Clock:
         waking = {name: int(seconds < SLOW) for name, seconds in first_time.items()}
         round_time = sum(REST + (waking[name] + repeats[name]) * seconds for name, seconds in first_time.items())
         times: dict[str, list[float]] = {name: [] for name in calls}
+        names = collections.deque(calls)
         for _ in range(min(self.turns, max(LEAST_TURNS, int(self.budget / round_time)))):
-            for name, call in calls.items():
+            for name in names:
                 if prepare:
                     prepare(name)
-                times[name].append(_turn(call, waking[name], repeats[name]))
+                times[name].append(_turn(calls[name], waking[name], repeats[name]))
+            names.rotate()  # or one library would always find the caches as the same other one left them
         return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
