@@ -25,6 +25,7 @@ LEAST_WORK_WORKQUEUE = 1 << 18
 
 _limit = int(nb.config.NUMBA_NUM_THREADS)
 _launching = threading.Lock()
+_chosen: str | None = None  # the threading layer, which no process changes
 _stranded = False  # a forked child of a process that used omp: a parallel kernel would kill it, even on one thread
 
 
@@ -50,8 +51,9 @@ def parts(n: int, work: int) -> int:
     """
     if n <= 1 or work < LEAST_WORK:
         return 1
-    threads = min(get_num_threads(), n)
-    return 1 if work < LEAST_WORK_WORKQUEUE and _layer() == "workqueue" else threads
+    if _stranded or (work < LEAST_WORK_WORKQUEUE and _layer() == "workqueue"):
+        return 1
+    return min(_limit, n)  # Numba's own limit is the layer's business, which takes one part after the other
 
 
 class Launcher:
@@ -98,10 +100,11 @@ def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]
 
 def _layer() -> str | None:
     """Numba's threading layer; None before its first launch."""
-    try:
-        return str(nb.threading_layer())
-    except ValueError:
-        return None
+    global _chosen
+    if _chosen is None:
+        with contextlib.suppress(ValueError):
+            _chosen = str(nb.threading_layer())
+    return _chosen
 
 
 def _after_fork() -> None:
