@@ -7,6 +7,7 @@ without fences first: with them it must give the same bits.
 import contextlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,7 @@ MISTAKES = {"behind": behind_range, "before": before_range, "beside": beside_ran
 
 def plant(mistake: str) -> None:
     """An op whose kernel leaves its arrays, for memory that it may use as long as there are no fences."""
+    warnings.filterwarnings("ignore", ".* is not cached", UserWarning)  # its worker is none of the package's
     launcher = Launcher(MISTAKES[mistake])
 
     @mg.op(name="planted")
