@@ -54,6 +54,18 @@ def cut(bounds, k, start, stop):
 
 
 @kernel
+def five_at(like, addresses, k, first, last):
+    """The values of array k in each of five rows."""
+    return (
+        values_at(like, addresses[0, k], first, last),
+        values_at(like, addresses[1, k], first, last),
+        values_at(like, addresses[2, k], first, last),
+        values_at(like, addresses[3, k], first, last),
+        values_at(like, addresses[4, k], first, last),
+    )
+
+
+@kernel
 def decayed(sign, g, decay, x):
     return fma(decay, x, sign * g) if decay != 0 else sign * g  # 0 times an infinite weight would be NaN
 
@@ -114,14 +126,7 @@ def adam_values(g, p, mean, square, largest, settings):
 def adam_range(start, stop, part, addresses, bounds, settings):
     for k in range(addresses.shape[1]):
         first, last = cut(bounds, k, start, stop)
-        adam_values(
-            values_at(settings, addresses[0, k], first, last),
-            values_at(settings, addresses[1, k], first, last),
-            values_at(settings, addresses[2, k], first, last),
-            values_at(settings, addresses[3, k], first, last),
-            values_at(settings, addresses[4, k], first, last),
-            settings,
-        )
+        adam_values(*five_at(settings, addresses, k, first, last), settings)
 
 
 adam_step, adam_step_exact = Launcher(adam_range, flushes=True), Launcher(adam_range)
@@ -173,14 +178,7 @@ def rmsprop_values(g, p, square, mean, velocity, settings):
 def rmsprop_range(start, stop, part, addresses, bounds, settings):
     for k in range(addresses.shape[1]):
         first, last = cut(bounds, k, start, stop)
-        rmsprop_values(
-            values_at(settings, addresses[0, k], first, last),
-            values_at(settings, addresses[1, k], first, last),
-            values_at(settings, addresses[2, k], first, last),
-            values_at(settings, addresses[3, k], first, last),
-            values_at(settings, addresses[4, k], first, last),
-            settings,
-        )
+        rmsprop_values(*five_at(settings, addresses, k, first, last), settings)
 
 
 rmsprop_step, rmsprop_step_exact = Launcher(rmsprop_range, flushes=True), Launcher(rmsprop_range)
