@@ -104,7 +104,8 @@ Where v is not kept, p -= lr d. Settings: sign, decay, keep, gain, ahead, lr.
 
 
 @kernel
-def adam_values(g, p, mean, square, largest, settings):
+def adam_values(views, settings):
+    g, p, mean, square, largest = views
     sign, decay, shrink, a1, b2 = settings[0], settings[1], settings[2], settings[3], settings[4]
     a2, eps, rate = settings[5], settings[6], settings[7]
     if largest.size:
@@ -126,7 +127,7 @@ def adam_values(g, p, mean, square, largest, settings):
 def adam_range(start, stop, part, addresses, bounds, settings):
     for k in range(addresses.shape[1]):
         first, last = cut(bounds, k, start, stop)
-        adam_values(*five_at(settings, addresses, k, first, last), settings)
+        adam_values(five_at(settings, addresses, k, first, last), settings)
 
 
 adam_step, adam_step_exact = Launcher(adam_range, flushes=True), Launcher(adam_range)
@@ -143,7 +144,8 @@ def deviation(square, mean):
 
 
 @kernel
-def rmsprop_values(g, p, square, mean, velocity, settings):
+def rmsprop_values(views, settings):
+    g, p, square, mean, velocity = views
     sign, decay, alpha, gain = settings[0], settings[1], settings[2], settings[3]
     eps, momentum, lr = settings[4], settings[5], settings[6]
     if mean.size and velocity.size:
@@ -178,7 +180,7 @@ def rmsprop_values(g, p, square, mean, velocity, settings):
 def rmsprop_range(start, stop, part, addresses, bounds, settings):
     for k in range(addresses.shape[1]):
         first, last = cut(bounds, k, start, stop)
-        rmsprop_values(*five_at(settings, addresses, k, first, last), settings)
+        rmsprop_values(five_at(settings, addresses, k, first, last), settings)
 
 
 rmsprop_step, rmsprop_step_exact = Launcher(rmsprop_range, flushes=True), Launcher(rmsprop_range)
