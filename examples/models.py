@@ -50,13 +50,14 @@ def lenet5bn(channels: int, height: int, width: int, classes: int) -> nn.Sequent
 def cnn(channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     """Convolutions all the way: the last one votes for a class at every place, and the votes are averaged.
 
-    No layer depends on the size of the image. Source: M. Lin, Q. Chen and S. Yan, "Network in network", 2014.
+    No layer depends on the size of the image. What pooling left over is normalised, as in `lenet5bn`. Source: M. Lin,
+    Q. Chen and S. Yan, "Network in network", 2014.
     """
     return nn.Sequential(
         *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(32)),
         *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(64)),
         *(nn.Conv1x1(64, classes), nn.GlobalAvgPool2d(), nn.Flatten()),
     )
 
