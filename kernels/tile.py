@@ -75,6 +75,7 @@ def listed(typing, table, index, count):
 
 
 def tile_of(vector, rows, columns):
+    """The type of a tile of such vectors."""
     return types.UniTuple(vector, rows.count * columns.count)
 
 
@@ -133,17 +134,6 @@ def add_tiles(typing, a, b):
         return packed(context, builder, a, [builder.fadd(p, q) for p, q in pairs])
 
     return a(a, b), codegen
-
-
-@intrinsic
-def add_scaled(typing, a, value, b):
-    """a + value * b, vector by vector, for a vector `value`."""
-
-    def codegen(context, builder, signature, args):
-        pairs = zip(items_of(builder, args[0], a.count), items_of(builder, args[2], a.count), strict=True)
-        return packed(context, builder, a, [call_llvm(context, builder, value, "fma", args[1], q, p) for p, q in pairs])
-
-    return a(a, value, b), codegen
 
 
 @intrinsic

@@ -11,6 +11,7 @@ those zeros would make NaNs: an image that has one goes winner by winner.
 """
 
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,18 @@ from .threads import Launcher
 from .tile import listed, load_tile, outer, spaced, store_tile
 
 COLUMNS, FEW_COLUMNS = 9, 6  # taps of a tile, which has one row: enough sums side by side to hide how long one takes
+
+
+class Sizes(NamedTuple):
+    """The numbers that the kernel gets, as an array in this order."""
+
+    groups: int
+    filters: int  # of a group
+    padded: int  # values of a padded image, and of what may be touched beside it
+    terms: int  # taps, without those that fill up the last tile
+    width: int  # taps of a tile
+    frames: int  # values of all frames
+    frame: int  # from a filter's to the next one's
 
 
 @kernel
@@ -188,16 +201,17 @@ def gradients_range(
 winner_gradients = Launcher(gradients_range, flushes=True)
 """partial (chunks, K * C/groups * FH * FW + K): dw and then db of each chunk; and dx, unless it has size 0.
 
-Items are chunks times groups. `sizes` is (groups, filters of a group, values of a padded image, taps, taps of a tile,
-values of all frames, those from filter to filter); of `taps` and `joint_taps` there are as many as whole tiles have.
+Items are chunks times groups. `sizes` is told in `Sizes`; of `taps` and `joint_taps` there are as many as whole tiles
+have.
 """
 
 
-def list_length(filters: int, pooled: int) -> int:
+def list_length(sizes: Sizes, pooled: int) -> int:
     """The numbers that one part needs beside its scratch: spots twice, one more that is not kept, where lists end."""
-    return 2 * (filters * pooled + 1) + filters + 1
+    return 2 * (sizes.filters * pooled + 1) + sizes.filters + 1
 
 
-def winner_scratch(filters: int, pooled: int, padded: int, taps: int, frames: int, step: int) -> int:
+def winner_scratch(sizes: Sizes, pooled: int, taps: int, step: int) -> int:
     """The scratch of one part, in values."""
-    return 2 * padded + filters * taps * step + frames + 2 * (filters * pooled + 1)
+    lists = 2 * (sizes.filters * pooled + 1)
+    return 2 * sizes.padded + sizes.filters * taps * step + sizes.frames + lists

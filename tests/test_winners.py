@@ -82,6 +82,13 @@ def test_gradients_agree_with_the_loop(kind, data):
 
 
 @BOTH
+@pytest.mark.parametrize("window", [(1, 1), (1, 2), (2, 2), (2, 3), (5, 5)])
+def test_windows_that_fill_no_tile_or_several_agree_with_the_loop(window, dtype):
+    case = Case(dtype, 3, lanes(np.dtype(dtype)), 2, (7, 8), window)
+    same(case.run(), case.by_winners())
+
+
+@BOTH
 def test_the_way_is_chosen_by_how_many_lanes_it_fills(dtype):
     step = lanes(np.dtype(dtype))
     for channels, wants_dx, is_taken in [

@@ -9,10 +9,9 @@ import numpy as np
 from minigrad.kernels import matmul as kernels
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
-from minigrad.memory import added
 from minigrad.op import Array, op
 from minigrad.ops.activation import relu_vjp
-from minigrad.ops.batch import GROUP, channel_sum
+from minigrad.ops.batch import GROUP, add_branches, channel_sum
 from minigrad.ops.checks import one_dtype, one_float_dtype
 from minigrad.ops.correlation import lanes
 from minigrad.ops.linalg import Plan, multiply_stacks, nothing, plan_product, product
@@ -144,17 +143,12 @@ def _gradients(
         dx = None if w is None else multiply_stacks(dy, w, False, False)
         return np.zeros(shape, dy.dtype), dx, channel_sum(dy) if with_bias else None
     dx = None if w is None else allocate(x.shape, x.dtype)
-    held: list[list[np.ndarray]] = []
-    for number, start in enumerate(range(0, len(dy), GROUP)):
+
+    def branch(start: int) -> list[np.ndarray]:
         some = slice(start, start + GROUP)
-        sums = _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias)
-        while number & 1:
-            sums = list(map(added, held.pop(), sums))
-            number >>= 1
-        held.append(sums)
-    total = held.pop()
-    while held:
-        total = list(map(added, held.pop(), total))
+        return _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias)
+
+    total = add_branches(map(branch, range(0, len(dy), GROUP)))
     return total[0], dx, total[1] if with_bias else None
 
 

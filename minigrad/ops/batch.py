@@ -1,12 +1,13 @@
 """Sums over the batch: in order within chunks of 8 samples, then over the chunks by a balanced pairwise tree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from minigrad.kernels.reduce import CHUNK, channel_sum as channel_sum_kernel, tree_sum
 from minigrad.kernels.threads import parts
+from minigrad.memory import added
 from minigrad.op import Array, op
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.memory import allocate
@@ -24,13 +25,28 @@ def sum_over_batch(
     """
     if samples == 0:
         return np.zeros(shape, dtype)
-    branches = []
-    for start in range(0, samples, GROUP):
+
+    def branch(start: int) -> list[np.ndarray]:
         some = slice(start, min(start + GROUP, samples))
         partial = allocate((-(-(some.stop - start) // CHUNK), *shape), dtype)
         chunk_sums(some, partial)
-        branches.append(_tree(partial))
-    return branches[0] if len(branches) == 1 else _tree(np.stack(branches))
+        return [_tree(partial)]
+
+    return add_branches(map(branch, range(0, samples, GROUP)))[0]
+
+
+def add_branches(branches: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
+    """The sums, array by array, over one or more branches of the tree, of which no more are held than it has levels."""
+    held: list[list[np.ndarray]] = []
+    for number, sums in enumerate(branches):
+        while number & 1:  # as one counts in binary: two sums of equally many become one of twice as many
+            sums = list(map(added, held.pop(), sums))
+            number >>= 1
+        held.append(sums)
+    total = held.pop()
+    while held:
+        total = list(map(added, held.pop(), total))
+    return total
 
 
 def _tree(partial: np.ndarray) -> np.ndarray:

@@ -47,9 +47,7 @@ class Table:
 
     named: Sizes
     sizes: np.ndarray  # the same as kernels take them
-    taps: (
-        np.ndarray
-    )  # where each cell of a window lies from its first one: phase by phase, row by row over all channels
+    taps: np.ndarray  # from a window's first cell, where each lies: by phase, by row, over all channels
     pixels: np.ndarray  # where the first cell of each output's window lies
     reach: np.ndarray  # (2, outputs): the taps [first, end) of its phase that are not above or below the image
     phase: np.ndarray  # of each output

@@ -93,7 +93,7 @@ def walk(axes: tuple[Axis, ...], channels: int, filters: int, groups: int, lanes
         inside,
         framed,
         joint_taps,
-        np.array((groups, filters, image + plane + lanes, len(taps), columns, frames, frame), np.int64),
+        np.array(kernels.Sizes(groups, filters, image + plane + lanes, len(taps), columns, frames, frame), np.int64),
     )
 
 
@@ -106,14 +106,14 @@ def gradients(
     dy: np.ndarray, y: np.ndarray, places: np.ndarray, x: np.ndarray, w: np.ndarray, tables: Walk, wants_dx: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """(dx, dw, db) from the gradient of the pooled y, and which of the four each of its values was."""
-    groups, filters, padded, _, _, frames, _ = (int(size) for size in tables.sizes)
+    sizes = kernels.Sizes(*map(int, tables.sizes))
     pooled, taps, lanes = len(tables.corners), len(tables.taps), VECTOR_BYTES // x.itemsize
     dx = allocate(x.shape if wants_dx else (0,), x.dtype)
-    numbers = kernels.list_length(filters, pooled)
-    values = kernels.winner_scratch(filters, pooled, padded, taps, frames, lanes)
+    numbers = kernels.list_length(sizes, pooled)
+    values = kernels.winner_scratch(sizes, pooled, taps, lanes)
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        items = len(partial) * groups
+        items = len(partial) * sizes.groups
         n_parts = parts(items, dy[some].size * taps * (2 if wants_dx else 1))
         kernels.winner_gradients(
             n_parts, items, dy[some].reshape(-1), y[some].reshape(-1), places[some].reshape(-1), x[some].reshape(-1),
