@@ -2,12 +2,12 @@
 
 import itertools
 import json
+import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
-from benchmarks import __main__ as program, models, peers, processes, timing
+from benchmarks import __main__ as program, models, peers, processes, timing, worker
 from benchmarks.bench import Bench, compared, judged, mean_ratio, section, sections
 from benchmarks.layers import MAIN, OTHER, Layer
 from benchmarks.peers import ours
@@ -30,7 +30,7 @@ def clockwork(monkeypatch):
             log.append(name)
             now[0] += next(durations)
 
-        return call
+        return timing.Task(call)
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: log.append(f"rest {seconds}"))
@@ -81,7 +81,8 @@ def test_turns_stop_at_the_budget(clockwork, budget, turns):
 def test_a_turn_is_prepared_before_it_is_timed(clockwork):
     log, passes = clockwork
     clock = timing.Clock(turns=3)
-    found = clock.medians({"a": passes("a", 0.1), "b": passes("b", 0.1)}, lambda name: passes(f"set {name}", 9.0)())
+    tasks = {"a": passes("a", 0.1), "b": passes("b", 0.1)}
+    found = clock.medians(tasks, lambda name: passes(f"set {name}", 9.0).once())
     assert found == {"a": pytest.approx(0.1), "b": pytest.approx(0.1)}
     assert [name for name in log if not name.startswith("rest")][-4:] == ["set a", "a", "set b", "b"]
 
@@ -93,33 +94,68 @@ def test_a_turn_is_prepared_before_it_is_timed(clockwork):
 )
 def test_calls_with_different_results_are_not_compared(other):
     calls = {"minigrad": lambda: mg.tensor([1.0, 2.0], requires_grad=True), "other": lambda: other}
+    tasks = {name: timing.Task(call) for name, call in calls.items()}
     with pytest.raises(timing.Disagreement, match="other"):
-        timing.Clock().medians(calls)
+        timing.Clock().medians(tasks)
+    assert timing.Clock(turns=3, budget=0).medians(tasks, tolerance=None).keys() == calls.keys()
 
 
 def test_results_that_differ_by_rounding_agree():
     results = {"a": (np.array([1e3, 1.0]), None, True), "b": [mg.tensor([1e3, 1.0001]), np.array(True)]}
-    timing.check_agreement(results, 1e-6)
+    timing.check_agreement({name: timing.arrays(result) for name, result in results.items()}, 1e-6)
 
 
-def test_a_contest_is_among_those_who_offer_the_work():
-    class Idle:
-        name = "idle"
+class Party:
+    """A peer without a process, which offers some work; or none."""
 
-    class Unable:
-        name = "unable"
+    def __init__(self, name, offers):
+        self.name, self.offers, self.prepared = name, offers, []
 
-        def product(self, a, b):
-            return None
+    def prepare(self, work, *args):
+        if work in self.offers:
+            self.prepared.append((work, *args))
+            return timing.Task(lambda: np.array(args))
+        return None
 
-    class Able:
-        name = "minigrad"
+    def forget(self):
+        self.prepared.clear()
 
-        def product(self, a, b):
-            return lambda: np.array(a * b)
 
-    bench = Bench([Able(), Idle(), Unable()], timing.Clock(turns=3), 1)
-    assert list(bench.contest("product", 2, 3)) == ["minigrad"]
+def test_a_contest_is_among_those_who_offer_the_work_and_leaves_nothing_behind():
+    parties = [Party("minigrad", {"product"}), Party("idle", set()), Party("left out", {"product"})]
+    bench = Bench(parties, timing.Clock(turns=3, budget=0), 1)
+    assert list(bench.contest("product", 2, 3, among=lambda peer: peer.name != "left out")) == ["minigrad"]
+    assert not any(party.prepared for party in parties)
+
+
+@pytest.fixture(scope="module")
+def in_its_process():
+    one = worker.Worker("ours", {}, 1)
+    yield one
+    one.close()
+
+
+def test_a_worker_does_in_its_process_what_it_is_asked(in_its_process):
+    a, b = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+    task = in_its_process.prepare("matmul", a, b)
+    assert task.once() > 0
+    np.testing.assert_array_equal(task.result(), [np.full((2, 4), 3.0)])
+    assert task.turn(1, 2) > 0
+    assert in_its_process.ask(os.getpid) != os.getpid()
+    assert in_its_process.prepare("knitting") is None
+    assert (in_its_process.name, in_its_process.fused) == ("minigrad", False)
+
+
+def test_an_error_in_a_worker_comes_back(in_its_process):
+    with pytest.raises(ValueError, match="matmul"):
+        in_its_process.prepare("matmul", np.ones(2, np.float32), np.ones(3, np.float32)).once()
+
+
+def test_a_worker_frees_what_it_is_to_forget(in_its_process):
+    task = in_its_process.prepare("add")
+    in_its_process.forget()
+    with pytest.raises(KeyError):
+        task.once()
 
 
 def test_ratios_are_of_the_default_and_of_the_best_setting():
@@ -220,7 +256,7 @@ def test_a_wrong_section_is_named_with_the_right_ones(capsys):
 
 @pytest.mark.usefixtures("own_environment")
 def test_a_section_is_run_shown_and_kept(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(program, "installed", lambda *args, **settings: [ours.Peer()])
+    monkeypatch.setattr(program, "installed", lambda *args, **settings: [("ours", {})])
     arguments = ["--only", "adam", "--turns", "3", "--threads", str(mg.get_num_threads()), "--out", str(tmp_path)]
     assert program.main(arguments) == 0
     (table,) = json.loads((tmp_path / "benchmarks.json").read_text())["tables"]
@@ -232,7 +268,7 @@ def test_a_section_is_run_shown_and_kept(monkeypatch, tmp_path, capsys):
 def test_rows_end_with_the_one_under_way(clockwork):
     _, passes = clockwork
     work = passes("row", 2.0)
-    rows = ({"row": number} for number in range(10) if work() is None)
+    rows = ({"row": number} for number in range(10) if work.once())
     assert list(program.before(5.0, rows)) == [{"row": 0}, {"row": 1}, {"row": 2}]
 
 
@@ -245,11 +281,17 @@ def test_a_quick_run_begins_nothing_when_time_is_over(monkeypatch, tmp_path, cap
 
 
 def test_a_peer_that_is_not_installed_is_a_note_with_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "benchmarks.peers.pytorch", raising=False)
+    monkeypatch.setattr(peers, "is_installed", lambda package: False)
     notes = []
-    assert peers.load("pytorch", "torch", notes) is None
-    assert notes == ['torch is not installed, and so is left out: python -m pip install "torch"']
+    assert list(peers.installed(notes)) == [("ours", {})]
+    assert notes[0] == 'torch is not installed, and so is left out: python -m pip install "torch"'
+    assert len(notes) == 2
+
+
+def test_a_quick_run_is_without_libraries_that_compile_each_piece_of_work(monkeypatch):
+    monkeypatch.setattr(peers, "is_installed", lambda package: True)
+    assert {module for module, _ in peers.installed([], compiling=False)} == {"ours", "pytorch"}
+    assert {module for module, _ in peers.installed([])} == {"ours", "pytorch", "xla"}
 
 
 def test_a_child_that_fails_says_why():

@@ -1,7 +1,7 @@
 """Compare minigrad with its peers: `python -m tests.benchmarks`; needs the extra `bench`.
 
-All libraries work in one process at the same number of threads, in turns, with a rest before each turn. Figures are
-medians. Tables are printed, and written into a folder as benchmarks.md and benchmarks.json.
+Each library works in a process of its own; all have the same number of threads and take turns, with a rest before each
+turn. Figures are medians. Tables are printed, and written into a folder as benchmarks.md and benchmarks.json.
 """
 
 import argparse
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     from .machine import describe
     from .report import Report, Table, markdown
     from .timing import Clock
+    from .worker import Worker
 
     known = sections()
     unknown = [name for name in options.only or () if name not in known]
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     chosen = options.only or [name for name, section in known.items() if section.quick or not options.quick]
     notes: list[str] = []
-    peers = list(installed(options.threads, notes, compiling=not options.quick))
+    peers = [Worker(*peer, options.threads) for peer in installed(notes, compiling=not options.quick)]
     report = Report(describe(options.threads), notes=notes)
     turns, budget = QUICK if options.quick else FULL
     bench = Bench(peers, Clock(options.turns or turns, budget), options.threads, options.quick, notes)
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(markdown(table), end="\n\n", flush=True)
         report.write(options.out)  # after each section: what was measured is kept if a later one fails
     report.write(options.out)
+    for peer in peers:
+        peer.close()
     print(report.summary())
     return 0
 

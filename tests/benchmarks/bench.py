@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import importlib
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from . import machine
@@ -24,18 +24,18 @@ class Bench:
     quick: bool = False
     notes: list[str] = dataclasses.field(default_factory=list)
 
-    def contest(
-        self,
-        work: str,
-        *args: Any,
-        prepare: Callable[[Any], None] | None = None,
-        among: Callable[[Any], bool] = lambda peer: True,
-    ) -> dict[str, float]:
+    def contest(self, work: str, *args: Any, among: Callable[[Any], bool] = lambda peer: True) -> dict[str, float]:
         """The median seconds of the work in each peer that offers it, by the peer's name."""
-        peers = {peer.name: peer for peer in self.peers if hasattr(peer, work) and among(peer)}
-        calls = {name: getattr(peer, work)(*args) for name, peer in peers.items()}
-        calls = {name: call for name, call in calls.items() if call is not None}
-        return self.clock.medians(calls, prepare and (lambda name: prepare(peers[name])))
+        tasks = {peer.name: peer.prepare(work, *args) for peer in self.peers if among(peer)}
+        return self.medians({name: task for name, task in tasks.items() if task is not None})
+
+    def medians(self, tasks: Mapping[str, Any], **settings: Any) -> dict[str, float]:
+        """Those of the clock; the peers then free what they had prepared."""
+        try:
+            return self.clock.medians(tasks, **settings)
+        finally:
+            for peer in self.peers:
+                peer.forget()
 
     @functools.cached_property
     def peak(self) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Whether numbers near zero slow a kernel down."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ from .bench import SCALES, Bench, Row, judged, section
 from .layers import Layer
 from .models import shapes
 from .pointwise import drawn
-from .timing import Call
 
 FAINT = np.float32(1e-39)  # the smallest normal number of float32 is 1.2e-38
 LIMIT = 1.25  # times as long: beyond it, more than a machine's noise
@@ -23,25 +22,16 @@ class Scaled(Layer):
         return [x * FAINT, *others]
 
 
-def by_name(scale: np.float32) -> dict[str, Callable[[Any], Any]]:
-    """What is timed, of a peer: products with one faint operand, a step with faint gradients and states."""
+def by_name(scale: np.float32) -> dict[str, tuple[Any, ...]]:
+    """The work and its operands: products with one faint operand, a step with faint gradients and states."""
     kind = Scaled if scale == FAINT else Layer
     values = [drawn(*shape) for shape in shapes("cnn")]
     return {
-        "convolution 5x5, x": lambda peer: peer.convolution(kind(64, 6, 14, 14, 16, 5), "forward"),
-        "convolution 3x3, x": lambda peer: peer.convolution(kind(64, 64, 14, 14, 64, 3, 1, 1), "forward"),
-        "matmul 256 x 256 x 256, a": lambda peer: peer.matmul(drawn(256, 256) * scale, drawn(256, 256)),
-        "Adam on the CNN, gradients": lambda peer: peer.adam(values, [value * scale for value in values]),
+        "convolution 5x5, x": ("convolution", kind(64, 6, 14, 14, 16, 5), "forward"),
+        "convolution 3x3, x": ("convolution", kind(64, 64, 14, 14, 64, 3, 1, 1), "forward"),
+        "matmul 256 x 256 x 256, a": ("matmul", drawn(256, 256) * scale, drawn(256, 256)),
+        "Adam on the CNN, gradients": ("adam", values, [value * scale for value in values]),
     }
-
-
-def without_result(call: Call) -> Call:
-    """The same call for a clock that would compare results, which are not to agree here."""
-
-    def called() -> None:
-        call()
-
-    return called
 
 
 @section("Denormal numbers")
@@ -51,10 +41,8 @@ def denormals(bench: Bench) -> Iterator[Row]:
     for work in normal:
         row: Row = {"work and its denormal operand": work}
         for peer in (peer for peer in bench.peers if peer.name in ("minigrad", "torch")):
-            calls = {"normal": normal[work](peer), "denormal": faint[work](peer)}
-            if None in calls.values():
-                continue
-            times = bench.clock.medians({name: without_result(call) for name, call in calls.items()})
+            tasks = {"normal": peer.prepare(*normal[work]), "denormal": peer.prepare(*faint[work])}
+            times = bench.medians(tasks, tolerance=None)  # the results are not to agree
             if peer.name == "minigrad":
                 row |= {f"{name} us": seconds * SCALES["us"] for name, seconds in times.items()}
             row[f"{peer.name} slowdown"] = times["denormal"] / times["normal"]

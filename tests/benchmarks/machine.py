@@ -78,19 +78,8 @@ def describe(threads: int) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         **versions,
-        "thread pools": thread_pools(),
         "load before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
     }
-
-
-def thread_pools() -> str:
-    """The libraries with thread pools that are loaded, and the size of each pool."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ModuleNotFoundError:
-        return "unknown without threadpoolctl"
-    pools = sorted({f"{pool['prefix']} {pool['num_threads']}" for pool in threadpool_info()})
-    return " / ".join(pools) or "none"
 
 
 def processor() -> str:

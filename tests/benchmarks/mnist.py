@@ -34,17 +34,18 @@ def epochs(bench: Bench) -> Iterator[Row]:
     if data is None:
         return
     peers = {peer.name: peer for peer in bench.peers if peer.name in ("minigrad", "torch")}
-    runs = {name: peer.epoch(data.train.images, data.train.labels) for name, peer in peers.items()}
+    runs = {name: peer.prepare("epoch", data.train.images, data.train.labels) for name, peer in peers.items()}
     seconds = dict.fromkeys(runs, 0.0)
     for _ in range(EPOCHS):
-        for name, (epoch, _) in runs.items():
-            start = time.perf_counter()
-            epoch()
-            seconds[name] += (time.perf_counter() - start) / EPOCHS
-    for name, (_, classes) in runs.items():
-        accuracy = float((classes(data.test.images) == data.test.labels).mean())
+        for name, run in runs.items():
+            seconds[name] += run.once() / EPOCHS
+    for name, peer in peers.items():
+        classes = peer.prepare("classes", data.test.images)
+        classes.once()
+        accuracy = float((classes.result()[0] == data.test.labels).mean())
         row = {"library": name, "s": seconds[name], "test accuracy": accuracy}
         yield row | (ratios(seconds) if name == "minigrad" else {})
+        peer.forget()
 
 
 @section("MNIST from `python` to the printed accuracy", quick=False)

@@ -30,8 +30,8 @@ def threads(bench: Bench) -> Iterator[Row]:
         times = {}
         for peer in bench.peers:
             if peer.name in ("minigrad", "torch"):
-                calls = {str(count): peer.step(model, *batch()) for count in (1, bench.threads)}
-                times[peer.name] = bench.clock.medians(calls, lambda n, peer=peer: peer.set_num_threads(int(n)))
+                tasks = {str(count): peer.prepare("step", model, *batch()) for count in (1, bench.threads)}
+                times[peer.name] = bench.medians(tasks, prepare=lambda n, peer=peer: peer.set_num_threads(int(n)))
         for name, found in times.items():
             one, more = found["1"], found[str(bench.threads)]
             row = {"model": model, "library": name, "1 thread ms": one * 1e3, f"{bench.threads} threads ms": more * 1e3}

@@ -1,4 +1,4 @@
-"""Timing several calls that do the same work, in turns: medians, after a check that their results agree."""
+"""Timing several tasks that do the same work, in turns: medians, after a check that their results agree."""
 
 import collections
 import dataclasses
@@ -23,9 +23,37 @@ class Disagreement(ValueError):
     """Two calls that should do the same work have different results: their times do not compare."""
 
 
+class Task:
+    """A call, and how its time is taken."""
+
+    def __init__(self, call: Call):
+        self._call = call
+        self._result: Any = None
+
+    def once(self) -> float:
+        """The seconds of one call, whose result is kept."""
+        start = time.perf_counter()
+        self._result = self._call()
+        return time.perf_counter() - start
+
+    def turn(self, waking: int, repeats: int) -> float:
+        """The mean time of some calls, after a rest and the calls that wake the workers and fill the caches."""
+        time.sleep(REST)
+        for _ in range(waking):
+            self._call()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            self._call()
+        return (time.perf_counter() - start) / repeats
+
+    def result(self) -> list[np.ndarray]:
+        """What the last single call computed."""
+        return arrays(self._result)
+
+
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """How many turns each call takes, and how long one comparison may last as far as `LEAST_TURNS` allow.
+    """How many turns each task takes, and how long one comparison may last as far as `LEAST_TURNS` allow.
 
     Units: seconds.
     """
@@ -34,51 +62,42 @@ class Clock:
     budget: float = 10.0
 
     def medians(
-        self, calls: Mapping[str, Call], prepare: Callable[[str], None] | None = None, tolerance: float = 1e-3
+        self,
+        tasks: Mapping[str, Task],
+        prepare: Callable[[str], None] | None = None,
+        tolerance: float | None = 1e-3,
     ) -> dict[str, float]:
-        """The median time of each call, in seconds; `prepare(name)` runs before each turn, untimed.
+        """The median time of each task, in seconds; `prepare(name)` runs before each turn, untimed.
 
         Raises: Disagreement where results differ by more than `tolerance` times the largest value of the first one's.
         """
-        first_time = _warm_up(calls, prepare or (lambda name: None), tolerance)
+        first_time = _warm_up(tasks, prepare or (lambda name: None))
+        if tolerance is not None:
+            check_agreement({name: task.result() for name, task in tasks.items()}, tolerance)
         repeats = {name: min(1000, max(1, round(TURN / seconds))) for name, seconds in first_time.items()}
         waking = {name: int(seconds < SLOW) for name, seconds in first_time.items()}
         round_time = sum(REST + (waking[name] + repeats[name]) * seconds for name, seconds in first_time.items())
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        names = collections.deque(calls)
+        times: dict[str, list[float]] = {name: [] for name in tasks}
+        names = collections.deque(tasks)
         for _ in range(min(self.turns, max(LEAST_TURNS, int(self.budget / round_time)))):
             for name in names:
                 if prepare:
                     prepare(name)
-                times[name].append(_turn(calls[name], waking[name], repeats[name]))
+                times[name].append(tasks[name].turn(waking[name], repeats[name]))
             names.rotate()  # or one library would always find the caches as the same other one left them
         return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def _warm_up(calls: Mapping[str, Call], prepare: Callable[[str], None], tolerance: float) -> dict[str, float]:
-    """The least time of each of the first calls, whose last results agree: as many of each, for a call may train."""
-    fastest, results = dict.fromkeys(calls, float("inf")), {}
+def _warm_up(tasks: Mapping[str, Task], prepare: Callable[[str], None]) -> dict[str, float]:
+    """The least time of each of the first calls: as many of each, so that results compare, for a call may train."""
+    fastest = dict.fromkeys(tasks, float("inf"))
     for already in range(WARM_UP):
-        for name, call in calls.items():
+        for name, task in tasks.items():
             prepare(name)
-            start = time.perf_counter()
-            results[name] = call()
-            fastest[name] = max(1e-7, min(fastest[name], time.perf_counter() - start))
+            fastest[name] = max(1e-7, min(fastest[name], task.once()))
         if already and max(fastest.values(), default=0.0) > PATIENCE:  # the very first call may have compiled
             break
-    check_agreement(results, tolerance)
     return fastest
-
-
-def _turn(call: Call, waking: int, repeats: int) -> float:
-    """The mean time of some calls, after a rest and the calls that wake the workers and fill the caches."""
-    time.sleep(REST)
-    for _ in range(waking):
-        call()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 def arrays(result: Any) -> list[np.ndarray]:
@@ -88,9 +107,9 @@ def arrays(result: Any) -> list[np.ndarray]:
     return [np.asarray(value).astype(np.float64) for value in plain]
 
 
-def check_agreement(results: Mapping[str, Any], tolerance: float) -> None:
+def check_agreement(results: Mapping[str, list[np.ndarray]], tolerance: float) -> None:
     """Raise Disagreement unless all results equal the first one's to rounding."""
-    (reference, wanted), *others = [(name, arrays(result)) for name, result in results.items()]
+    (reference, wanted), *others = results.items()
     for name, found in others:
         if [a.shape for a in found] != [a.shape for a in wanted]:
             shapes = [a.shape for a in found], [a.shape for a in wanted]

@@ -4,12 +4,12 @@ Given arrays, every method prepares its operands once. It returns None, or is mi
 has nothing of the kind.
 """
 
-import importlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from importlib.util import find_spec
 
 INSTALLED_BY = 'python -m pip install "{}"'
+TORCH_SETTINGS = [{}, {"channels_last": True}, {"fused": True}, {"channels_last": True, "fused": True}]
 
 
 def limit_threads(count: int) -> None:
@@ -18,31 +18,21 @@ def limit_threads(count: int) -> None:
         os.environ[name] = str(count)
 
 
-def installed(threads: int, notes: list[str], compiling: bool = True) -> Iterator[Any]:
-    """minigrad, then each setting of the peers that are installed; of the others, a note how to install them.
+def installed(notes: list[str], compiling: bool = True) -> Iterator[tuple[str, dict[str, bool]]]:
+    """Modules and settings: minigrad, then the peers that are installed; of the others, a note how to install them.
 
     Without `compiling`, those are left out that compile a program for each piece of work, which takes a while.
     """
-    torch_settings = [{}, {"channels_last": True}, {"fused": True}, {"channels_last": True, "fused": True}]
+    yield "ours", {}
     for module, package, settings in (
-        ("ours", None, [{}]),
-        ("pytorch", "torch", torch_settings),
+        ("pytorch", "torch", TORCH_SETTINGS),
         *([("xla", "jax", [{}])] if compiling else []),
     ):
-        peer = load(module, package, notes)
-        if peer is not None:
-            for setting in settings:
-                found = peer.Peer(**setting)
-                found.set_num_threads(threads)
-                yield found
+        if is_installed(package):
+            yield from ((module, setting) for setting in settings)
+        else:
+            notes.append(f"{package} is not installed, and so is left out: {INSTALLED_BY.format(package)}")
 
 
-def load(module: str, package: str | None, notes: list[str]) -> Any:
-    """A module of this package, or None and a note if the optional library it is about is not installed."""
-    try:
-        return importlib.import_module(f"{__name__}.{module}")
-    except ModuleNotFoundError as error:
-        if package is None or error.name != package:
-            raise
-        notes.append(f"{package} is not installed, and so is left out: {INSTALLED_BY.format(package)}")
-        return None
+def is_installed(package: str) -> bool:
+    return find_spec(package) is not None

@@ -16,6 +16,7 @@ class Eager:
     library: Any
     functional: Any
     fused: bool = False
+    trained: Any = None
 
     def tensor(self, array: np.ndarray) -> Any:
         """A copy of the array as a tensor."""
@@ -62,10 +63,11 @@ class Eager:
 
         return call
 
-    def epoch(self, images: np.ndarray, labels: np.ndarray, size: int = 64) -> tuple[Call, Any]:
-        """One epoch of LeNet-5 over all images in batches, in an order drawn anew; and the classes it finds in some."""
+    def epoch(self, images: np.ndarray, labels: np.ndarray, size: int = 64) -> Call:
+        """One epoch of LeNet-5 over all images in batches, in an order drawn anew."""
         model, rng = self.model("lenet5"), np.random.default_rng(0)
         optimizer, loss_of = self.optimizer(model.parameters()), self.library.nn.CrossEntropyLoss()
+        self.trained = model
 
         def call() -> None:
             order = rng.permutation(len(images))
@@ -75,12 +77,17 @@ class Eager:
                 loss_of(model(self.tensor(images[some])), self.labels(labels[some])).backward()
                 optimizer.step()
 
-        def classes(some: np.ndarray) -> np.ndarray:
-            with self.library.no_grad():
-                scores = [model(self.tensor(some[i : i + 1000])) for i in range(0, len(some), 1000)]
-            return np.concatenate([np.asarray(values.detach()).argmax(axis=1) for values in scores])
+        return call
 
-        return call, classes
+    def classes(self, images: np.ndarray, size: int = 1000) -> Call:
+        """The classes that the model of the last epoch finds."""
+
+        def call() -> np.ndarray:
+            parts = [self.tensor(images[i : i + size]) for i in range(0, len(images), size)]
+            with self.library.no_grad():
+                return np.concatenate([np.asarray(self.trained(x)).argmax(axis=1) for x in parts])
+
+        return call
 
     def convolution(self, layer: Layer, part: str) -> Call | None:
         """`forward` and `forward+backward` (by x, w and b) of a layer; subclasses have `dx` and `dw`."""

@@ -16,6 +16,7 @@ BETAS, EPS, RATE = (0.9, 0.999), 1e-8, 1e-3
 
 class Peer:
     name = "jax"
+    fused = False
 
     def set_num_threads(self, count: int) -> None:
         """XLA takes its number of threads from NPROC when it starts."""
