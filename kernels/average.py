@@ -28,11 +28,11 @@ def _window_sum(x, corner, size_w, height, left, right):
 
 @kernel
 def _window_sums(x, corner, size_w, height, step, width):
-    """As `_window_sum`, for as many windows side by side as a vector has lanes."""
-    if step == 2 and width == 2 and height == 2:
-        top = load_even(x, corner) + load_even(x, corner + 1)
-        return top + (load_even(x, corner + size_w) + load_even(x, corner + size_w + 1))
+    """As `_window_sum`, in its order, for as many windows side by side as a vector has lanes."""
     total = splat(x, x.dtype.type(0))
+    if step == 2 and width == 2 and height == 2:
+        top = total + load_even(x, corner) + load_even(x, corner + 1)
+        return top + load_even(x, corner + size_w) + load_even(x, corner + size_w + 1)
     for i in range(height):
         for w in range(corner + i * size_w, corner + i * size_w + width):
             total = total + (load(x, w) if step == 1 else load_even(x, w))

@@ -99,6 +99,7 @@ CASES = {
     "max_pool1d": (lambda x: F.max_pool1d(x, 2) ** 2, (7, 3, 14)),
     "max_pool2d of large windows": (lambda x: F.max_pool2d(x, (17, 16), 1) ** 2, (2, 3, 19, 20)),
     "avg_pool2d 2x2": (lambda x: F.avg_pool2d(x, 2) ** 2, (7, 3, 18, 21)),
+    "avg_pool2d 2x2 of narrow rows": (lambda x: F.avg_pool2d(x, 2) ** 2, (37, 16, 6, 6)),
     "avg_pool2d 2x2 of few": (lambda x: F.avg_pool2d(x, (3, 2), ceil_mode=True) ** 2, (7, 3, 7, 13)),
     "global_avg_pool2d": (lambda x: F.global_avg_pool2d(x) ** 2, (7, 3, 9, 6)),
     "gelu": (F.gelu, (9, 31)),
