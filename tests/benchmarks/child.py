@@ -7,27 +7,16 @@ import argparse
 import resource
 import sys
 from pathlib import Path
-from typing import Any
 
 from .models import batch
-from .peers import limit_threads
+from .peers import limit_threads, load
 
-SETTINGS = ("minigrad", "torch", "torch compiled", "jax")
-
-
-def peer(setting: str) -> Any:
-    """The one library that is asked for: no other is imported."""
-    if setting == "minigrad":
-        from .peers import ours
-
-        return ours.Peer()
-    if setting == "jax":
-        from .peers import xla
-
-        return xla.Peer()
-    from .peers import pytorch
-
-    return pytorch.Peer(compiled=setting.endswith("compiled"))
+SETTINGS = {
+    "minigrad": ("ours", {}),
+    "torch": ("pytorch", {}),
+    "torch compiled": ("pytorch", {"compiled": True}),
+    "jax": ("xla", {}),
+}
 
 
 def peak_memory() -> float:
@@ -50,7 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     limit_threads(options.threads)
-    library = peer(options.setting)
+    library = load(*SETTINGS[options.setting])
     library.set_num_threads(options.threads)
     step = library.step("lenet5", *batch())
     step()

@@ -4,7 +4,6 @@ The processes stand still but for the one whose turn it is. `Worker` and `Task` 
 them run in the process of the library.
 """
 
-import importlib
 import itertools
 import multiprocessing
 from collections.abc import Callable
@@ -14,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from . import timing
+from .peers import load
 
 
 class Worker:
-    """A peer in its process. `facts` are the attributes by which sections choose among peers."""
+    """A peer in its process. By `name` and `fused` sections choose among peers."""
 
     def __init__(self, module: str, setting: dict[str, bool], threads: int):
         context = multiprocessing.get_context("spawn")  # a forked child would inherit thread pools without threads
         self._pool = ProcessPoolExecutor(1, context, initializer=start, initargs=(module, setting, threads))
-        self.name, self.fused = self.ask(facts)
+        self.name, self.fused = self.ask(name_and_setting)
 
     def ask(self, function: Callable[..., Any], *args: Any) -> Any:
         """The result of a function there. What it raises, this raises, with the traceback from there."""
@@ -61,26 +61,26 @@ class Task:
 
 
 _peer: Any = None
-_tasks: dict[int, timing.Task] = {}
+_tasks: dict[int, timing.Task] = {}  # by a number that stands for the task on the near side
 _numbers = itertools.count()
 
 
 def start(module: str, setting: dict[str, bool], threads: int) -> None:
     global _peer
-    _peer = importlib.import_module(f"{__package__}.peers.{module}").Peer(**setting)
+    _peer = load(module, setting)
     _peer.set_num_threads(threads)
 
 
-def facts() -> tuple[str, bool]:
+def name_and_setting() -> tuple[str, bool]:
     return _peer.name, _peer.fused
 
 
 def prepare(work: str, args: tuple[Any, ...]) -> int | None:
-    done = getattr(_peer, work)(*args) if hasattr(_peer, work) else None
-    if done is None:
+    offered = getattr(_peer, work)(*args) if hasattr(_peer, work) else None
+    if offered is None:
         return None
     number = next(_numbers)
-    _tasks[number] = timing.Task(done)
+    _tasks[number] = timing.Task(offered)
     return number
 
 

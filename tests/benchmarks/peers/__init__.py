@@ -4,9 +4,11 @@ Given arrays, every method prepares its operands once. It returns None, or is mi
 has nothing of the kind.
 """
 
+import importlib
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 INSTALLED_BY = 'python -m pip install "{}"'
 TORCH_SETTINGS = [{}, {"channels_last": True}, {"fused": True}, {"channels_last": True, "fused": True}]
@@ -36,3 +38,8 @@ def installed(notes: list[str], compiling: bool = True) -> Iterator[tuple[str, d
 
 def is_installed(package: str) -> bool:
     return find_spec(package) is not None
+
+
+def load(module: str, setting: dict[str, bool]) -> Any:
+    """A peer; no other library than its own is imported."""
+    return importlib.import_module(f"{__name__}.{module}").Peer(**setting)
