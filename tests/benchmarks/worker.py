@@ -1,4 +1,4 @@
-"""Each library in a process of its own: no thread pool spins beside another's, no heap or cache is shared.
+"""Each library in a process of its own: no thread pool spins beside another's, and no heap is shared.
 
 The processes stand still but for the one whose turn it is. `Worker` and `Task` are the near side; the functions below
 them run in the process of the library.
