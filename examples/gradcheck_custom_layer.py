@@ -78,7 +78,7 @@ for _ in range(200):
     optimizer.step()
 print(f"learnt filter: {layer.weight.detach().numpy().round(3)}")
 
-# A check compares every element of dx and dw with differences (f(x + h) - f(x - h)) / 2h; those need float64.
+# A check compares every derivative of every output with differences (f(x + h) - f(x - h)) / 2h; those need float64.
 x = mg.tensor(rng.normal(size=(2, 6)), requires_grad=True)
 w = mg.tensor(rng.normal(size=3), requires_grad=True)
 mg.gradcheck(slide, (x, w))

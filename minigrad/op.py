@@ -27,6 +27,14 @@ _registry: dict[str, "Op[Any]"] = {}
 OPS: Mapping[str, "Op[Any]"] = types.MappingProxyType(_registry)
 
 
+class GradientShapeError(ValueError):
+    """A rule gave a gradient of a shape that is not its input's."""
+
+    def __init__(self, name: str, wanted: tuple[int, ...], got: tuple[int, ...]):
+        super().__init__(f"{name}: gradient of an input of shape {wanted} came out as {got}")
+        self.wanted, self.got = wanted, got
+
+
 class constant:
     """Marks a floating array in `saved` as one through which no derivative flows; the rule gets the array itself."""
 
@@ -265,7 +273,7 @@ class Op(Generic[P]):
             dx = np.asarray(dx) if wrap is None else wrap(np.asarray(dx))
         if dx.shape != edge.shape:
             if not self.broadcasts:
-                raise ValueError(f"{self.name}: gradient of an input of shape {edge.shape} came out as {dx.shape}")
+                raise GradientShapeError(self.name, edge.shape, dx.shape)
             dx = OPS["sum_to"](dx, shape=edge.shape)
         return dx if dx.dtype == edge.dtype else OPS["cast"](dx, dtype=edge.dtype)
 

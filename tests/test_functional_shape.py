@@ -50,8 +50,8 @@ def test_pad_modes_are_numpys_with_the_last_dimension_first(mode, pairs):
 @pytest.mark.parametrize("mode", list(PADS))
 def test_padding_has_right_derivatives(mode):
     x = mg.tensor(normal(2, 3, 4), requires_grad=True)
-    mg.gradcheck(lambda x: F.pad(x, (2, 1, 0, 2), mode), [x], atol=1e-8, rtol=1e-7)
-    mg.gradgradcheck(lambda x: F.pad(x, (2, 1, 0, 2), mode) ** 2, [x], atol=1e-6, rtol=1e-6)
+    mg.gradcheck(lambda x: F.pad(x, (2, 1, 0, 2), mode), [x])
+    mg.gradgradcheck(lambda x: F.pad(x, (2, 1, 0, 2), mode) ** 2, [x])
 
 
 def test_padding_with_a_value_and_cutting_off():
@@ -101,8 +101,8 @@ def test_resizing_by_one_changes_nothing_and_by_a_factor_gives_the_floor(mode):
 def test_resizing_has_right_derivatives(mode):
     x = mg.tensor(normal(1, 2, 3, 4), requires_grad=True)
     for size in ((2, 3), (5, 7)):
-        mg.gradcheck(lambda x, size=size: F.interpolate(x, size, mode=mode), [x], atol=1e-8, rtol=1e-7)
-        mg.gradgradcheck(lambda x, size=size: F.interpolate(x, size, mode=mode) ** 2, [x], atol=1e-6, rtol=1e-6)
+        mg.gradcheck(lambda x, size=size: F.interpolate(x, size, mode=mode), [x])
+        mg.gradgradcheck(lambda x, size=size: F.interpolate(x, size, mode=mode) ** 2, [x])
 
 
 IMAGE, WEIGHT = normal(1, 1, 2, 2), normal(3, 2)

@@ -33,6 +33,11 @@ def has_gradient(row, arrays):
     return any(a.dtype.kind == "f" and i not in row.constants for i, a in enumerate(arrays))
 
 
+def is_large(arrays):
+    """Whether the whole Jacobian takes too long."""
+    return sum(a.size for a in arrays) > 500
+
+
 def test_every_registered_op_has_a_row():
     assert sorted(name for name, op in mg.OPS.items() if op.builtin) == NAMES
 
@@ -92,7 +97,7 @@ def test_first_derivatives_agree_with_differences(name, data):
     row = ROWS[name]
     arrays, kwargs = row.draw(data.draw)
     if has_gradient(row, arrays):
-        mg.gradcheck(function(name, kwargs), tensors(row, arrays), atol=1e-6, rtol=1e-5)
+        mg.gradcheck(function(name, kwargs), tensors(row, arrays), fast_mode=is_large(arrays))
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -102,7 +107,7 @@ def test_second_derivatives_agree_with_differences(name, data):
     row = ROWS[name]
     arrays, kwargs = row.draw(data.draw)
     if has_gradient(row, arrays):
-        mg.gradgradcheck(function(name, kwargs), tensors(row, arrays), atol=1e-5, rtol=1e-5)
+        mg.gradcheck(function(name, kwargs), tensors(row, arrays), order=2, fast_mode=is_large(arrays))
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -207,10 +212,12 @@ def test_a_rule_that_is_one_percent_off_is_caught_input_by_input(name, monkeypat
             xs = [mg.tensor(b, requires_grad=j == i) for j, b in enumerate(arrays)]
             monkeypatch.setattr(op, "rule", scaled(right, i, op.masked))
             try:
-                passed = mg.gradcheck(function(name, kwargs), xs, atol=1e-6, rtol=1e-5, raise_exception=False)
+                verdict = mg.gradcheck(
+                    function(name, kwargs), xs, fast_mode=is_large(arrays), raise_exception=False
+                ).verdict
             finally:
                 monkeypatch.setattr(op, "rule", right)
-            if not passed:
+            if verdict == "fail":
                 caught.add(i)
 
     hunt()

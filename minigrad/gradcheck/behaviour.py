@@ -1,0 +1,96 @@
+"""What a right function and rule do not do: change inputs, differ between runs, lose digits, bend what is linear."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minigrad.gradcheck.differences import Base, length, scales
+from minigrad.gradcheck.problem import Problem, Recording, owner
+from minigrad.gradcheck.report import Cause, subscript
+from minigrad.tensor import Tensor
+
+_SAME = 1e-12  # of the largest value: how far two runs may differ, since sums of several threads may
+
+
+def forward_faults(problem: Problem, base: Base, leaves: list[Tensor]) -> Iterator[Cause]:
+    """What the function itself does wrong; `leaves` are the arguments of a call."""
+    for name in problem.changed(leaves):
+        yield Cause("inplace", f"the function changes its input {name} in place")
+    again = problem.values(problem.x)
+    apart = _apart(base.y, again)
+    if apart.size:
+        place = subscript(*_named(problem, apart[0]))
+        yield Cause("nondeterministic", f"the function gives different values in two runs, at {place} first")
+    x = problem.x.copy()
+    rng = np.random.default_rng(3)
+    for block in problem.inputs:
+        x[block.place] += scales(x[block.place]) * rng.uniform(0.0, 2.0**-8, x[block.place].size)
+    nearby = problem.values(x)
+    for block in problem.outputs:
+        before, after = base.y[block.place], nearby[block.place]
+        if block.dtype == np.float64 and _is_single(after[after != before]):
+            yield Cause("dtype", f"{block.name} is computed in float32, although its inputs are float64")
+
+
+def backward_faults(
+    problem: Problem, base: Base, recording: Recording, leaves: list[Tensor], rows: np.ndarray | None = None
+) -> Iterator[Cause]:
+    """What the rule does wrong for a dense dy: rows of the Jacobian, with one element of dy each, may hide it."""
+    rng = np.random.default_rng(5)
+    dy, other = rng.choice([-1, 1], (2, problem.size[0])) * rng.uniform(0.5, 1.5, (2, problem.size[0]))
+    with np.errstate(all="ignore"):
+        dx, again = recording.pulled(dy), recording.pulled(dy)
+        for name in problem.changed(leaves):
+            yield Cause("inplace", f"the rule changes the input {name} in place")
+        apart = _apart(dx, again)
+        if apart.size:
+            where = subscript(*_input(problem, apart[0]))
+            yield Cause("nondeterministic", f"the rule gives different gradients in two runs, by {where} first")
+            return
+        coarse = [b.name for b in problem.inputs if b.dtype == np.float64 and _is_single(dx[b.place])]
+        for name in coarse:
+            yield Cause("dtype", f"the gradient by {name} is computed in float32")
+        if coarse:
+            return
+        if rows is None:
+            parts = np.array([recording.pulled(dy - other), recording.pulled(other)])
+        else:
+            parts = np.array([np.minimum(dy, 0) @ rows, np.maximum(dy, 0) @ rows])
+        expected, size = parts.sum(axis=0), np.abs(parts).sum(axis=0)
+        for block in problem.inputs:
+            usual = np.abs(dy) @ np.abs(base.y) / length(problem.x[block.place])
+            size[block.place] = np.fmax(size[block.place], 1e-3 * usual)
+        bent = np.flatnonzero(np.isfinite(expected) & ~(np.abs(dx - expected) <= 1e-9 * size))
+    if bent.size:
+        where = subscript(*_input(problem, bent[0]))
+        words = f"by {where} it gives {dx[bent[0]]:.6g}, the sum over parts of dy is {expected[bent[0]]:.6g}"
+        yield Cause("nonlinear", f"the rule is not linear in dy: {words}")
+
+
+def _named(problem: Problem, number: int) -> tuple[str, tuple[int, ...]]:
+    block, index = owner(problem.outputs, number)
+    return block.name, index
+
+
+def _input(problem: Problem, number: int) -> tuple[str, tuple[int, ...]]:
+    block, index = owner(problem.inputs, number)
+    return block.name, index
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The places at which two runs differ."""
+    with np.errstate(all="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        size = np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
+        return np.flatnonzero(~(same | (np.abs(a - b) <= _SAME * size)))
+
+
+def _is_single(values: np.ndarray) -> bool:
+    """Whether values have a float32's digits only, and not just few digits of their own: halves, integers."""
+    values = values[np.isfinite(values) & (values != 0)]
+    with np.errstate(all="ignore"):
+        single = values.astype(np.float32)
+        if values.size < 2 or not np.array_equal(single.astype(np.float64), values):
+            return False
+        mantissas, _ = np.frexp(values)
+        return bool(np.any(mantissas * 2**12 % 1 != 0))

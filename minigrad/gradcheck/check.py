@@ -1,0 +1,149 @@
+"""The checks as users call them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad.gradcheck import behaviour, causes, differences, fast, full, higher
+from minigrad.gradcheck.full import Sheet, Tolerance
+from minigrad.gradcheck.problem import Problem, owner
+from minigrad.gradcheck.report import Cause, Element, GradcheckError, Report
+from minigrad.op import GradientShapeError
+
+
+def gradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float | None = None,
+    atol: float = 0.0,
+    rtol: float = 1e-6,
+    order: int = 1,
+    fast_mode: bool = False,
+    delta: float = 0.01,
+    power: float = 0.999,
+    seed: int = 0,
+    raise_exception: bool = True,
+) -> Report:
+    """Compare every element of the Jacobian of func at `inputs` with numerical derivatives.
+
+    `func` is a function of tensors, an op, or a module, whose parameters are then checked by name. Checked are float64
+    inputs that require grad. An element passes where |analytic - numerical| is at most atol + rtol |numerical| plus the
+    error bar of the numerical value, which follows from differences at two steps and the noise of func itself. Steps
+    follow from the scale of an input (`eps` sets the first one); affine functions are recognised, and checked exactly.
+    Where func has a kink (ReLU's zero, a tie in max pooling), any value between the one-sided derivatives is right.
+
+    With `order` n the n-th derivatives are checked: `gradcheck` of the gradient of <func(*inputs), v>, by the inputs
+    and by v.
+
+    `fast_mode` compares random projections, as many as it takes to see an element that is wrong by a part of `delta`
+    with probability `power`, down to a floor that the report states: log(1 - power) / log(3/4) of them, 25 by default,
+    whatever the size of the Jacobian. An element that is wrong is then found by bisection.
+
+    Returns a `Report`: true where everything passed.
+    Raises: GradcheckError, whose `report` is the same, where an element is wrong (unless `raise_exception=False`);
+    TypeError for inputs that are not float64, ValueError where none requires grad.
+    """
+    caller = "gradcheck" if order == 1 else f"gradcheck of order {order}"
+    if order < 1:
+        raise ValueError(f"gradcheck: need order of at least 1, got {order}")
+    for _ in range(order - 1):
+        func, inputs = higher.gradient(Problem(func, inputs, caller), seed)
+    problem = Problem(func, inputs, caller)
+    for block in problem.inputs:
+        if block.dtype != np.float64:
+            raise TypeError(f"{caller}: need float64 inputs, got {block.dtype} as {block.name}; use .double()")
+    report = Report(caller, problem.size[0] * problem.size[1])
+    report.shapes = {block.name: block.shape for block in problem.inputs}
+    if fast_mode:
+        _projected(problem, report, delta, power, seed)
+    else:
+        _whole(problem, report, Tolerance(atol, rtol, eps))
+    if raise_exception and report.verdict == "fail":
+        raise GradcheckError(report)
+    return report
+
+
+def gradgradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float | None = None,
+    atol: float = 0.0,
+    rtol: float = 1e-6,
+    seed: int = 0,
+    raise_exception: bool = True,
+) -> Report:
+    """Check second derivatives: `gradcheck` with order 2, whose arguments, result and errors it shares."""
+    return gradcheck(func, inputs, eps=eps, atol=atol, rtol=rtol, order=2, seed=seed, raise_exception=raise_exception)
+
+
+def _whole(problem: Problem, report: Report, tolerance: Tolerance) -> None:
+    """Fill a report with what the whole Jacobian shows."""
+    recording, leaves = problem.recorded()
+    base = differences.at(problem)
+    report.causes += behaviour.forward_faults(problem, base, leaves)
+    if report.causes:
+        return  # the differences of such values say nothing
+    try:
+        rows = full.jacobian(problem, recording)
+    except GradientShapeError as error:
+        report.causes.append(_misshapen(error))
+        return
+    report.causes += behaviour.backward_faults(problem, base, recording, leaves, rows)
+    sheet = full.check(problem, base, rows, tolerance)
+    report.wrong = _elements(problem, sheet, full.FAILED)
+    report.undecided = _elements(problem, sheet, full.OPEN)
+    columns = np.flatnonzero((sheet.state == full.KINKED).any(axis=1))
+    report.kinks = [(block.name, index) for block, index in (owner(problem.inputs, int(c)) for c in columns)]
+    if report.wrong:
+        report.causes += causes.explain(problem, rows, sheet.numerical.T, (sheet.state == full.FAILED).T)
+
+
+def _projected(problem: Problem, report: Report, delta: float, power: float, seed: int) -> None:
+    """Fill a report with what random projections show."""
+    if not 0 < delta < 1 or not 0 < power < 1:
+        raise ValueError(f"{problem.caller}: need delta and power between 0 and 1, got {delta} and {power}")
+    recording, leaves = problem.recorded()
+    base = differences.at(problem)
+    report.causes += behaviour.forward_faults(problem, base, leaves)
+    if report.causes:
+        return
+    try:
+        report.causes += behaviour.backward_faults(problem, base, recording, leaves)
+    except GradientShapeError as error:
+        report.causes.append(_misshapen(error))
+    if report.causes:
+        return
+    report.wrong, floors = fast.check(problem, base, recording, delta, power, seed)
+    if floors:
+        report.notes.append(
+            f"{fast.projections(power)} projections: an element wrong by {delta:.3g} of itself is seen "
+            f"with probability {power:.6g} where it is at least"
+        )
+    for floor in floors:
+        below = f"; {floor.below:,} inputs have smaller gradients, unchecked" if floor.below else ""
+        report.notes.append(f"  {floor.size:.0e} by {floor.input}{below}")
+
+
+def _elements(problem: Problem, sheet: Sheet, state: int) -> list[Element]:
+    """The elements in a state, those with the largest errors first."""
+    found = []
+    for column, row in np.argwhere(sheet.state == state):
+        output, at = owner(problem.outputs, int(row))
+        block, index = owner(problem.inputs, int(column))
+        values = (float(a[column, row]) for a in (sheet.analytic, sheet.numerical, sheet.bar))
+        found.append(Element(output.name, at, block.name, index, *values))
+    found.sort(key=lambda e: -abs(e.analytic - e.numerical) if np.isfinite(e.analytic) else -np.inf)
+    return found
+
+
+def _misshapen(error: GradientShapeError) -> Cause:
+    """A gradient in a wrong shape, which may be the shape before a sum."""
+    try:
+        is_broadcast = np.broadcast_shapes(error.wanted, error.got) == error.got
+    except ValueError:
+        is_broadcast = False
+    hint = ": a missing sum over the broadcast axes?" if is_broadcast else ""
+    return Cause("reduction" if is_broadcast else "shape", f"{error}{hint}")
