@@ -412,10 +412,79 @@ def test_the_fast_mode_finds_one_wrong_weight_of_a_convolution(seed, factor):
     assert places(report) == {("w", place)}
 
 
+def halves(*shape):
+    return mg.tensor(RNG.standard_normal(shape), dtype=np.float32, requires_grad=True)
+
+
+def test_float32_that_is_right_passes():
+    xs = halves(2, 2, 5, 5), halves(3, 2, 3, 3)
+    for func in (
+        F.conv2d,
+        lambda x, w: F.conv2d(x, w).relu(),
+        lambda x, w: F.softmax(F.conv2d(x, w), 1),
+        lambda x, w: x.exp() + w[0, 0, 0, 0],
+    ):
+        assert mg.gradcheck(func, xs)
+    assert mg.gradcheck(F.conv2d, (halves(1, 16, 5, 5), halves(16, 16, 3, 3)))
+
+
+def test_modules_in_float32_are_checked():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    assert mg.gradcheck(model, halves(2, 1, 6, 6))
+    assert all(p.dtype == np.float32 for p in model.parameters())
+
+
+@pytest.mark.parametrize("factor", [1.01, 0.0, -1.0])
+def test_a_mistake_in_float32_alone_is_found_and_named(factor):
+    def spoil(rule):
+        def spoilt(dy, *saved):
+            dx = rule(dy, *saved)
+            if dx.dtype == np.float32:
+                dx[1] *= np.float32(factor)
+            return dx
+
+        return spoilt
+
+    linear = op(lambda x: (x * x.dtype.type(3), ()), spoil(lambda dy: dy * dy.dtype.type(3)))
+    curved = op(lambda x: (x * x, (x,)), spoil(lambda dy, x: dy * x * x.dtype.type(2)))
+    for func in (linear, curved):
+        assert places(failure(func, halves(4))) == {("x", (1,))}
+
+
+def test_linear_kernels_for_float32_alone_are_checked_by_their_transpose():
+    def forward(x):
+        if x.dtype != np.float32:
+            raise TypeError("float32 only")
+        return np.cumsum(x), ()
+
+    def rule(dy):
+        return np.cumsum(dy[::-1])[::-1].copy()
+
+    x = halves(40)
+    assert mg.gradcheck(op(forward, rule), x)
+    report = failure(op(forward, lambda dy: rule(dy) * (1 + 0.01 * (np.arange(40) == 7)).astype(np.float32)), x)
+    assert kinds(report)[0] == "adjoint"
+    assert places(report) == {("x", (7,))}
+    with pytest.raises(TypeError, match="the function is not linear in x, and cannot be computed in float64"):
+        mg.gradcheck(op(lambda x: (forward(x)[0] ** 2, (x,)), lambda dy, x: dy), x)
+
+
+def test_a_function_that_is_wrong_in_float32_alone_is_found():
+    off = op(lambda x: (x * x if x.dtype == np.float64 else x * x * np.float32(1.1), (x,)), lambda dy, x: dy * (x + x))
+    assert "values" in kinds(failure(off, halves(3)))
+
+
+def test_forward_mode_is_compared_with_reverse_mode():
+    assert mg.gradcheck(F.conv2d, (leaf(1, 2, 4, 4), leaf(2, 2, 3, 3)), check_forward_ad=True)
+    frozen = op(lambda x: (x * 2.0, ()), lambda dy: 2 * np.abs(mg.as_tensor(dy).data) * np.sign(mg.as_tensor(dy).data))
+    report = failure(frozen, leaf(3), check_forward_ad=True)
+    assert "forward" in kinds(report)
+
+
 def test_inputs_that_cannot_be_checked_are_errors():
     single = mg.tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(TypeError, match=r"need float64 inputs, got float32 as b; use \.double\(\)"):
-        mg.gradcheck(lambda a, b: a * b, (leaf(2), single))
+    with pytest.raises(TypeError, match=r"need float64 inputs for fast_mode, use \.double\(\)"):
+        mg.gradcheck(lambda a, b: a * b, (single, single), fast_mode=True)
     with pytest.raises(ValueError, match="at least one input that requires grad"):
         mg.gradcheck(lambda a: a, np.ones(2))
     with pytest.raises(TypeError, match="need a function that returns tensors, got ndarray"):

@@ -67,6 +67,20 @@ def backward_faults(
         yield Cause("nonlinear", f"the rule is not linear in dy: {words}")
 
 
+def forward_mode_faults(problem: Problem) -> Iterator[Cause]:
+    """Where forward mode, J v along random directions, is not the transpose of reverse mode: u' (J v) = (u' J) v."""
+    rng = np.random.default_rng(19)
+    recording, _ = problem.recorded()
+    tolerance = 256 * max(float(np.finfo(block.dtype).eps) for block in problem.inputs)
+    for _ in range(3):
+        u, v = (rng.choice([-1, 1], size) * rng.uniform(0.5, 1.5, size) for size in problem.size)
+        pushed, pulled = problem.pushed(v), recording.pulled(u)
+        left, right = float(u @ pushed), float(pulled @ v)
+        if not abs(left - right) <= tolerance * (np.abs(u) @ np.abs(pushed) + np.abs(pulled) @ np.abs(v)):
+            yield Cause("forward", f"jvp is not the transpose of vjp: u' (J v) = {left:.9g}, (u' J) v = {right:.9g}")
+            return
+
+
 def _named(problem: Problem, number: int) -> tuple[str, tuple[int, ...]]:
     block, index = owner(problem.outputs, number)
     return block.name, index

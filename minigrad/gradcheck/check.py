@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.gradcheck import behaviour, causes, differences, fast, full, higher
+from minigrad.gradcheck import behaviour, causes, differences, fast, full, higher, single
+from minigrad.gradcheck.differences import Base
 from minigrad.gradcheck.full import Sheet, Tolerance
 from minigrad.gradcheck.problem import Problem, owner
 from minigrad.gradcheck.report import Cause, Element, GradcheckError, Report
@@ -20,6 +21,7 @@ def gradcheck(
     atol: float = 0.0,
     rtol: float = 1e-6,
     order: int = 1,
+    check_forward_ad: bool = False,
     fast_mode: bool = False,
     delta: float = 0.01,
     power: float = 0.999,
@@ -28,8 +30,8 @@ def gradcheck(
 ) -> Report:
     """Compare every element of the Jacobian of func at `inputs` with numerical derivatives.
 
-    `func` is a function of tensors, an op, or a module, whose parameters are then checked by name. Checked are float64
-    inputs that require grad. An element passes where |analytic - numerical| is at most atol + rtol |numerical| plus the
+    `func` is a function of tensors, an op, or a module, whose parameters are then checked by name. Checked are inputs
+    that require grad. An element passes where |analytic - numerical| is at most atol + rtol |numerical| plus the
     error bar of the numerical value, which follows from differences at two steps and the noise of func itself. Steps
     follow from the scale of an input (`eps` sets the first one); affine functions are recognised, and checked exactly.
     Where func has a kink (ReLU's zero, a tie in max pooling), any value between the one-sided derivatives is right.
@@ -42,8 +44,14 @@ def gradcheck(
     whatever the size of the Jacobian. An element that is wrong is then found by bisection.
 
     Returns a `Report`: true where everything passed.
+    `check_forward_ad` also compares `jvp` with the Jacobian, along random directions.
+
+    Inputs in float32 are checked in float64 first; then their gradients, and the function's values, are compared with
+    those in float64, and where the function is linear, the rule with its transpose, within bounds on rounding.
+
     Raises: GradcheckError, whose `report` is the same, where an element is wrong (unless `raise_exception=False`);
-    TypeError for inputs that are not float64, ValueError where none requires grad.
+    ValueError where no input requires grad; TypeError for float32 inputs in `fast_mode`, or of a function that is not
+    linear and cannot be computed in float64.
     """
     caller = "gradcheck" if order == 1 else f"gradcheck of order {order}"
     if order < 1:
@@ -51,15 +59,18 @@ def gradcheck(
     for _ in range(order - 1):
         func, inputs = higher.gradient(Problem(func, inputs, caller), seed)
     problem = Problem(func, inputs, caller)
-    for block in problem.inputs:
-        if block.dtype != np.float64:
-            raise TypeError(f"{caller}: need float64 inputs, got {block.dtype} as {block.name}; use .double()")
     report = Report(caller, problem.size[0] * problem.size[1])
     report.shapes = {block.name: block.shape for block in problem.inputs}
-    if fast_mode:
+    if any(block.dtype == np.float32 for block in problem.inputs):
+        if fast_mode:
+            raise TypeError(f"{caller}: need float64 inputs for fast_mode, use .double()")
+        _single(problem, report, Tolerance(atol, rtol, eps))
+    elif fast_mode:
         _projected(problem, report, delta, power, seed)
     else:
         _whole(problem, report, Tolerance(atol, rtol, eps))
+    if check_forward_ad and report.verdict != "fail":
+        report.causes += behaviour.forward_mode_faults(problem)
     if raise_exception and report.verdict == "fail":
         raise GradcheckError(report)
     return report
@@ -81,24 +92,63 @@ def gradgradcheck(
 
 def _whole(problem: Problem, report: Report, tolerance: Tolerance) -> None:
     """Fill a report with what the whole Jacobian shows."""
-    recording, leaves = problem.recorded()
     base = differences.at(problem)
+    rows = _rows(problem, report, base)
+    if rows is not None:
+        _judge(problem, report, rows, full.check(problem, base, rows, tolerance))
+
+
+def _rows(problem: Problem, report: Report, base: Base) -> np.ndarray | None:
+    """The Jacobian by the rules, unless the function or a rule does something that makes it meaningless."""
+    recording, leaves = problem.recorded()
     report.causes += behaviour.forward_faults(problem, base, leaves)
     if report.causes:
-        return  # the differences of such values say nothing
+        return None
     try:
         rows = full.jacobian(problem, recording)
     except GradientShapeError as error:
         report.causes.append(_misshapen(error))
-        return
+        return None
     report.causes += behaviour.backward_faults(problem, base, recording, leaves, rows)
-    sheet = full.check(problem, base, rows, tolerance)
+    return rows
+
+
+def _judge(problem: Problem, report: Report, rows: np.ndarray, sheet: Sheet) -> None:
     report.wrong = _elements(problem, sheet, full.FAILED)
     report.undecided = _elements(problem, sheet, full.OPEN)
     columns = np.flatnonzero((sheet.state == full.KINKED).any(axis=1))
     report.kinks = [(block.name, index) for block, index in (owner(problem.inputs, int(c)) for c in columns)]
     if report.wrong:
         report.causes += causes.explain(problem, rows, sheet.numerical.T, (sheet.state == full.FAILED).T)
+
+
+def _single(problem: Problem, report: Report, tolerance: Tolerance) -> None:
+    """Fill a report on float32 inputs: what is wrong in float64 too, else what is wrong in float32 alone."""
+    twin = single.twin_of(problem)
+    linear = single.linear_inputs(problem, twin)
+    others = [block.name for block in problem.inputs if block.name not in linear]
+    if twin is None and others:
+        raise TypeError(
+            f"{problem.caller}: the function is not linear in {', '.join(others)}, and cannot be computed in float64, "
+            "with which its gradient in float32 would be compared"
+        )
+    if twin is not None:
+        _whole(twin, report, tolerance)
+        if report.verdict == "fail":
+            return
+        report.causes += single.values_apart(problem, twin)
+    recording, _ = problem.recorded()
+    rows = full.jacobian(problem, recording)
+    if twin is not None:
+        rows64 = full.jacobian(twin, twin.recorded()[0])
+        _judge(problem, report, rows, single.against_double(problem, twin, rows, rows64))
+    for block in problem.inputs:
+        if block.name in linear:
+            cause = single.adjoint(problem, recording, block, rows)
+            if cause is not None:
+                report.causes.append(cause)
+                if not report.wrong:
+                    _judge(problem, report, rows, single.against_columns(problem, block, rows))
 
 
 def _projected(problem: Problem, report: Report, delta: float, power: float, seed: int) -> None:

@@ -74,7 +74,7 @@ class Problem:
     """
 
     def __init__(self, func: Callable[..., Any], inputs: Any, caller: str = "gradcheck"):
-        self.caller = caller
+        self.caller, self._source = caller, func
         given = [as_tensor(x) for x in (inputs if isinstance(inputs, (tuple, list)) else (inputs,))]
         names = _names(func, len(given))
         if isinstance(func, Module):
@@ -104,13 +104,14 @@ class Problem:
 
     def double(self) -> "Problem":
         """The same function at the same point in float64."""
-        twin = copy.copy(self)
-        twin._given = [a.astype(np.float64) if a.dtype == np.float32 else a for a in self._given]
-        twin.inputs = [b._replace(dtype=np.dtype(np.float64)) for b in self.inputs]
-        with modes.enable_grad():
-            made = [y.detach().numpy() for y in twin._outputs(twin.arguments(twin.x))]
-        twin.outputs = _laid_out([b.name for b in self.outputs], made)
-        return twin
+        inputs = [
+            Tensor(x.astype(np.float64) if x.dtype == np.float32 else x, requires_grad=is_checked)
+            for x, is_checked in zip(self._given, self._is_checked, strict=True)
+        ]
+        if not isinstance(self._source, Module):
+            return Problem(self._source, inputs, self.caller)
+        module = copy.deepcopy(self._source).double()
+        return Problem(module, inputs[: len(inputs) - sum(1 for _ in module.parameters())], self.caller)
 
     def arguments(self, x: np.ndarray) -> list[Tensor]:
         """The arguments of one call, each in memory of its own."""
@@ -158,6 +159,21 @@ class Problem:
         except (ValueError, ArithmeticError):  # a probability above 1, say
             return np.full(self.size[0], np.nan)
         return np.concatenate([np.zeros(0), *(y.detach().numpy().reshape(-1) for y in outputs)])
+
+    def pushed(self, v: np.ndarray) -> np.ndarray:
+        """J v at `x` as one flat vector, by `jvp`."""
+        leaves = self.arguments(self.x)
+        checked = [i for i, is_checked in enumerate(self._is_checked) if is_checked]
+
+        def func(*xs: Tensor) -> tuple[Tensor, ...]:
+            arguments = list(leaves)
+            for i, x in zip(checked, xs, strict=True):
+                arguments[i] = x
+            return tuple(self._outputs(arguments))
+
+        directions = [v[b.place].reshape(b.shape).astype(b.dtype) for b in self.inputs]
+        _, found = autograd.jvp(func, [leaves[i] for i in checked], directions)
+        return np.concatenate([np.zeros(0), *(dy.detach().numpy().reshape(-1) for dy in found)])
 
     def with_input(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """The point at which one checked input is replaced."""
