@@ -58,3 +58,14 @@ class Peer(Eager):
             if self.skips(x) or self.channels_last
             else lambda: torch.autograd.gradcheck(torch.nn.functional.conv2d, operands)
         )
+
+    def gradcheck_model(self, name: str, images: np.ndarray) -> Call | None:
+        if self.fused or self.channels_last:
+            return None
+        model, x = self.model(name).double(), self.tensor(images)
+        names = [name for name, _ in model.named_parameters()]
+
+        def call(*parameters: Any) -> Any:
+            return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), x)
+
+        return lambda: torch.autograd.gradcheck(call, tuple(model.parameters()), fast_mode=True)
