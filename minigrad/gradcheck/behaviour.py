@@ -57,9 +57,10 @@ def backward_faults(
         else:
             parts = np.array([np.minimum(dy, 0) @ rows, np.maximum(dy, 0) @ rows])
         expected, size = parts.sum(axis=0), np.abs(parts).sum(axis=0)
-        for block in problem.inputs:
-            usual = np.abs(dy) @ np.abs(base.y) / length(problem.x[block.place])
-            size[block.place] = np.fmax(size[block.place], 1e-3 * usual)
+        lengths = [(block.place, length(problem.x[block.place])) for block in problem.inputs]
+        usual = max(np.abs(dy) @ np.abs(base.y), *(size[p].max(initial=0.0) * n for p, n in lengths))
+        for place, n in lengths:  # a gradient that is zero but for rounding
+            size[place] = np.fmax(size[place], 1e-3 * usual / n)
         bent = np.flatnonzero(np.isfinite(expected) & ~(np.abs(dx - expected) <= 1e-9 * size))
     if bent.size:
         where = subscript(*_input(problem, bent[0]))
@@ -104,7 +105,7 @@ def _is_single(values: np.ndarray) -> bool:
     values = values[np.isfinite(values) & (values != 0)]
     with np.errstate(all="ignore"):
         single = values.astype(np.float32)
-        if values.size < 2 or not np.array_equal(single.astype(np.float64), values):
+        if values.size < 2 or not np.array_equal(single.astype(np.float64), values) or np.all(values % 1 == 0):
             return False
         mantissas, _ = np.frexp(values)
         return bool(np.any(mantissas * 2**12 % 1 != 0))

@@ -59,13 +59,18 @@ def _causes(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
     if not part.analytic.any():
         yield Cause("zero", f"{part.where} is zero: is its history cut, or does the rule leave it out?")
         return
-    for search in (_exchanged, _factor, _reduction, _overlap, _turned, _element, _edge):
+    for search in (_sign, _exchanged, _factor, _reduction, _overlap, _turned, _element, _edge):
         yield from search(problem, part, row)
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     size = np.max(np.abs(b), initial=0.0)
     return a.shape == b.shape and bool(np.all(np.abs(a - b) <= _ALIKE * size)) and size > 0
+
+
+def _sign(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+    if _alike(part.analytic, -part.numerical):
+        yield Cause("sign", f"{part.where} has the wrong sign")
 
 
 def _exchanged(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
@@ -84,9 +89,6 @@ def _factor(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
     if factor == 0 or np.any(np.abs(ratios - factor) > _ALIKE * abs(factor)):
         return
     if not _alike(part.analytic, factor * part.numerical):
-        return
-    if abs(factor + 1) <= _ALIKE:
-        yield Cause("sign", f"{part.where} has the wrong sign")
         return
     words = f"{part.where} is {factor:.6g} times what it should be"
     for size, what in _sizes(problem, part):

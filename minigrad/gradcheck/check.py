@@ -19,7 +19,7 @@ def gradcheck(
     *,
     eps: float | None = None,
     atol: float = 0.0,
-    rtol: float = 1e-6,
+    rtol: float = 1e-8,
     order: int = 1,
     check_forward_ad: bool = False,
     fast_mode: bool = False,
@@ -82,7 +82,7 @@ def gradgradcheck(
     *,
     eps: float | None = None,
     atol: float = 0.0,
-    rtol: float = 1e-6,
+    rtol: float = 1e-8,
     seed: int = 0,
     raise_exception: bool = True,
 ) -> Report:
@@ -166,7 +166,7 @@ def _projected(problem: Problem, report: Report, delta: float, power: float, see
         report.causes.append(_misshapen(error))
     if report.causes:
         return
-    report.wrong, floors = fast.check(problem, base, recording, delta, power, seed)
+    report.wrong, report.undecided, floors = fast.check(problem, base, recording, delta, power, seed)
     if floors:
         report.notes.append(
             f"{fast.projections(power)} projections: an element wrong by {delta:.3g} of itself is seen "

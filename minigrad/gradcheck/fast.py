@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad.gradcheck import differences
 from minigrad.gradcheck.differences import EPS, Base
-from minigrad.gradcheck.full import FAILED, Examination, Sheet, Tolerance
+from minigrad.gradcheck.full import FAILED, OPEN, Examination, Sheet, Tolerance
 from minigrad.gradcheck.problem import Problem, Recording, owner
 from minigrad.gradcheck.report import Element
 
@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     """What the projections found."""
 
     wrong: list[Element]
+    undecided: list[Element]
     floors: list[Floor]
 
 
@@ -102,6 +103,7 @@ def check(problem: Problem, base: Base, recording: Recording, delta: float, powe
     rng = np.random.default_rng(seed)
     count = projections(power)
     squares = np.zeros(base.x.size)
+    undecided = []
     smallest = 0.0  # error that every projection sees
     for _ in range(count):
         u = rng.choice([-1.0, 1.0], base.y.size) * projector.weights
@@ -111,19 +113,24 @@ def check(problem: Problem, base: Base, recording: Recording, delta: float, powe
         off, bar = projector.error(look, u, row, v)
         smallest = max(smallest, 3 * bar)  # the differences are off by one bar, two make it suspicious
         if not off <= 2 * bar:
-            found = _bisected(projector, u, v, look)
-            if found is not None:
-                return Outcome([found], [])
+            element, state = _bisected(projector, u, v, look)
+            if state == FAILED:
+                return Outcome([element], [], [])
+            if state == OPEN:
+                undecided.append(element)  # else kinks close to the point, seen by a long step only
     floors = []
     for block in problem.inputs:
         size = smallest / delta / projector.lengths[block.place].max(initial=EPS)
         norms = np.sqrt(squares[block.place] / count)
         floors.append(Floor(block.name, size, int(np.count_nonzero((norms > 0) & (norms < size)))))
-    return Outcome([], floors)
+    return Outcome([], undecided, floors)
 
 
-def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differences.Closely) -> Element | None:
-    """The element behind a suspicious projection, if there is one: halve u, then v, always into what is further off."""
+def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differences.Closely) -> tuple[Element, int]:
+    """The element behind a suspicious projection, and what a close look at it decides.
+
+    Halve u, then v, and always go on with the half that is further off.
+    """
     base, recording = projector.base, projector.recording
 
     def by_outputs(part: np.ndarray) -> float:
@@ -143,16 +150,18 @@ def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differen
     alone = replace(base, values=lambda x: base.values(x)[[output]], y=base.y[[output]], noise=base.noise[[output]])
     sheet = Sheet.blank(np.array([[row[column]]]))
     scale = differences.scales(base.x[[column]])
-    Examination(alone, np.array([column]), scale, [slice(0, 1)], sheet, Tolerance()).run(affine=False)
-    if sheet.state[0, 0] != FAILED:
-        return None  # kinks close to the point, seen by a long step only
+    terms = np.append(base.y[output], row * projector.lengths)
+    unit = np.max(np.abs(terms), initial=0.0, where=np.isfinite(terms)) / scale
+    Examination(alone, np.array([column]), scale, unit, sheet, Tolerance()).run(affine=False)
     block, index = owner(projector.problem.outputs, output)
     by, at = owner(projector.problem.inputs, column)
     numbers = float(row[column]), float(sheet.numerical[0, 0]), float(sheet.bar[0, 0])
-    return Element(block.name, index, by.name, at, *numbers)
+    return Element(block.name, index, by.name, at, *numbers), int(sheet.state[0, 0])
 
 
 def _badness(off: float, bar: float) -> float:
+    if off == 0:
+        return 0.0
     return off / bar if math.isfinite(off) and bar > 0 else math.inf
 
 
