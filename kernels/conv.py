@@ -13,7 +13,6 @@ to which row of the strip each belongs, `strips` where each strip's begin.
 from typing import Any, NamedTuple
 
 from .jit import kernel
-from .reduce import CHUNK
 from .simd import lanes, load, prefetch, splat, store, store_bytes, where_beats
 from .threads import Launcher
 from .tile import COLUMNS, ROWS, floored, listed, load_tile, outer, spaced, store_tile, transpose
@@ -212,7 +211,7 @@ def planes_to_rows(dy, first, plane, p, count, filters, target, width):
 
 
 @kernel
-def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples, together, partial, scratch):
+def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples, each, together, partial, scratch):
     groups, channels, filters, terms, outputs = sizes[0], sizes[1], sizes[2], sizes[9], sizes[10]
     rows, pitch = sizes[5], sizes[6]
     narrow, wide = lanes(x), COLUMNS * lanes(x)
@@ -228,7 +227,7 @@ def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples
         panels = range(panel, min(per_group, panel + together))
         for panel in panels:
             partial[(chunk * groups + g) * per_group + panel, :] = 0
-        for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
+        for n in range(chunk * each, min(samples, (chunk + 1) * each)):
             if padding:
                 pad_image(x, n * image, sizes, padded)
             source = padded if padding else x[n * image : (n + 1) * image]
@@ -255,7 +254,8 @@ def weight_gradient_range(start, stop, part, dy, x, taps, pixels, sizes, samples
 conv_weight_gradient = Launcher(weight_gradient_range, flushes=True)
 """partial (chunks * groups * panels, taps rounded to ROWS times width): dw of each chunk of the batch, for tree_sum.
 
-Items are chunks times groups times as many panels as are taken `together`; filters that fill up a panel get any values.
+A chunk is `each` samples. Items are chunks times groups times as many panels as are taken `together`; filters that
+fill up a panel get any values.
 """
 
 

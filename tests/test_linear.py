@@ -50,22 +50,6 @@ def test_gradients_of_empty_layers_are_sums_of_nothing(shapes):
     np.testing.assert_allclose(db, dy.sum(0), rtol=1e-6)
 
 
-def test_samples_are_summed_by_chunks_and_a_tree():
-    samples = 2 * GROUP + 43
-    dy, x, w = drawn(np.float32, (samples, 10), (samples, 21), (10, 21))
-
-    def tree(sums):
-        while len(sums) > 1:
-            sums = [sum(sums[i + 1 : i + 2], sums[i]) for i in range(0, len(sums), 2)]
-        return sums[0]
-
-    chunks = [GRADIENTS(dy[i : i + 8], x[i : i + 8], w) for i in range(0, samples, 8)]
-    dw, dx, db = GRADIENTS(dy, x, w)
-    np.testing.assert_array_equal(dw, tree([chunk[0] for chunk in chunks]))
-    np.testing.assert_array_equal(db, tree([chunk[2] for chunk in chunks]))
-    np.testing.assert_array_equal(dx, np.concatenate([chunk[1] for chunk in chunks]))
-
-
 @BOTH
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_rectified_layer_is_the_chain_bit_for_bit(sizes, dtype):

@@ -17,8 +17,9 @@ GROUP = 64 * CHUNK  # samples at once: a power of two of chunks, whose sum is th
 
 
 def sum_over_batch(
-    samples: int, shape: tuple[int, ...], dtype: Any, chunk_sums: Callable[[slice, np.ndarray], None]
-) -> np.ndarray:
+    samples: int, shape: tuple[int, ...], dtype: Any, chunk_sums: Callable[[slice, np.ndarray], None],
+    chunk: int = CHUNK,
+) -> np.ndarray:  # fmt: skip
     """The sum of what `chunk_sums(some, partial)` writes into partial (chunks, *shape) for slices `some` of the batch.
 
     The memory it takes does not grow with the batch, the order of summation does not depend on how it is cut.
@@ -28,7 +29,7 @@ def sum_over_batch(
 
     def branch(start: int) -> list[np.ndarray]:
         some = slice(start, min(start + GROUP, samples))
-        partial = allocate((-(-(some.stop - start) // CHUNK), *shape), dtype)
+        partial = allocate((-(-(some.stop - start) // chunk), *shape), dtype)
         chunk_sums(some, partial)
         return [_tree(partial)]
 

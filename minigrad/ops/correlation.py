@@ -61,10 +61,14 @@ def _padded_bias(b: np.ndarray | None, groups: int, filters: int, width: int, dt
     return bias.reshape(-1)
 
 
+def are_few(filters: int, dtype: np.dtype[Any]) -> bool:
+    """Whether the filters of a group would leave many of a vector's lanes empty."""
+    return 4 * filters <= 3 * lanes(dtype)
+
+
 def over_images(samples: int, filters: int, dtype: np.dtype[Any]) -> bool:
-    """The rule: a tile has images in its lanes where the filters of a group would leave many of them empty."""
-    step = lanes(dtype)
-    return 4 * filters <= 3 * step and 2 * samples >= step
+    """The rule: a tile has images in its lanes where filters are few and there are images for half of the lanes."""
+    return are_few(filters, dtype) and 2 * samples >= lanes(dtype)
 
 
 def _fits(table: Table, step: int) -> bool:
@@ -176,10 +180,12 @@ def weight_gradient(dy: np.ndarray, x: np.ndarray, axes: Axes, groups: int) -> n
     panels = -(-filters // width)
     if winograd.suits(axes, channels, filters, groups):
         total = _from_panels(winograd.weight_gradient(dy, x, axes, panels, width)[None], filters, table)
-    elif over_images(len(x), filters, x.dtype) and _fits(table, lanes(x.dtype)):
+    elif not (are_few(filters, x.dtype) and _fits(table, lanes(x.dtype))):
+        total = _from_panels(_weight_gradient(dy, x, table, panels, width, CHUNK), filters, table)
+    elif over_images(len(x), filters, x.dtype):
         total = _image_weight_gradient(dy, x, table)
-    else:
-        total = _from_panels(_weight_gradient(dy, x, table, panels, width), filters, table)
+    else:  # as images add up in lanes, for such a batch may be the last chunk of another: each by itself, then in pairs
+        total = _from_panels(_weight_gradient(dy, x, table, panels, width, 1), filters, table)
     height, across = (1, *shape[2:])[-2:]
     return np.ascontiguousarray(total.reshape(groups, filters, height, channels, across).swapaxes(2, 3)).reshape(shape)
 
@@ -211,8 +217,8 @@ def _image_weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table) -> np.nd
     return sum_over_batch(len(x), (groups, filters, terms), dy.dtype, chunk_sums)
 
 
-def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, width: int) -> np.ndarray:
-    """dw in panels (groups, panels, taps rounded up, width)."""
+def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, width: int, each: int) -> np.ndarray:
+    """dw in panels (groups, panels, taps rounded up, width), by the tree over chunks of `each` samples."""
     groups, terms = table.named.groups, table.named.terms
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
@@ -222,7 +228,7 @@ def _weight_gradient(dy: np.ndarray, x: np.ndarray, table: Table, panels: int, w
         scratch = allocate((n_parts, kernels.weight_scratch(table.sizes, lanes(dy.dtype))), dy.dtype)
         kernels.conv_weight_gradient(
             n_parts, blocks * -(-panels // together), dy[some].reshape(-1), x[some].reshape(-1), table.taps,
-            table.pixels, table.sizes, len(x[some]), together, partial.reshape(blocks * panels, -1), scratch,
+            table.pixels, table.sizes, len(x[some]), each, together, partial.reshape(blocks * panels, -1), scratch,
         )  # fmt: skip
 
-    return sum_over_batch(len(x), (groups, panels, -(-terms // ROWS) * ROWS, width), dy.dtype, chunk_sums)
+    return sum_over_batch(len(x), (groups, panels, -(-terms // ROWS) * ROWS, width), dy.dtype, chunk_sums, each)
