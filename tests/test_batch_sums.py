@@ -54,7 +54,7 @@ LAYERS = {
     "groups and dilation": lambda s: (conv(dilation=2, groups=2), (4, 6, 5), (4, 2, 3, 2), (4,)),
     "more pixels than are turned at once": lambda s: (conv(padding=1), (1, 17, 19), (2, 1, 3, 3), (2,)),
     "Winograd": lambda s: (conv(padding=1), (16, 6, 5), (17, 16, 3, 3), (17,)),
-    "transposed": lambda s: (lambda *xs: F.conv_transpose2d(*xs, stride=2), (2, 4, 3), (2, 3, 3, 2), (3,)),
+    "transposed": lambda s: (lambda *xs: F.conv_transpose2d(*xs, stride=2), (2, 4, 3), (2, 3, 3, 2)),
     "signal": lambda s: (lambda *xs: F.conv1d(*xs, stride=2, padding=2), (2, 13), (3, 2, 4), (3,)),
     "signal of many filters": lambda s: (F.conv1d, (2, 13), (s + 1, 2, 4), (s + 1,)),
     "1x1": lambda s: (F.conv1x1, (3, 4, 3), (2, 3), (2,)),
