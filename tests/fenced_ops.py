@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import conftest  # noqa: F401  # loads the profile: how many examples are drawn, and whether new ones
 import numpy as np
 from fences import Fences
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -27,9 +28,7 @@ from minigrad.ops.geometry import Axis, window_axes
 AT_END = sys.argv[1] == "end"
 PARTS = 1 if AT_END else 3  # the serial workers, and the drivers of several parts with a row of scratch for each
 fences = Fences(AT_END, Path(sys.argv[2]))
-drawn = settings(
-    derandomize=True, database=None, deadline=None, max_examples=25, suppress_health_check=list(HealthCheck)
-)
+drawn = settings(database=None, suppress_health_check=list(HealthCheck))
 
 
 def twice(case: str, function: Callable[[], Sequence[np.ndarray]]) -> None:
@@ -105,7 +104,7 @@ def windows(draw: Any, most: int = 14) -> Axis:
     return window_axes("drawn", (size,), window, stride, ((before, after),), dilation)[0]
 
 
-@settings(drawn, max_examples=60)
+@settings(drawn, max_examples=2 * drawn.max_examples)
 @given(
     st.sampled_from(COUNTS[:13]), st.sampled_from(COUNTS), st.sampled_from(COUNTS), st.sampled_from([1, 1, 2, 5]),
     st.lists(windows(), min_size=1, max_size=2).map(tuple),
@@ -180,7 +179,7 @@ def products() -> None:
             run("cross_entropy", [normal(samples, classes, 5), np.stack([labels] * 5, 1)], [1])
 
 
-@settings(drawn, max_examples=150)
+@settings(drawn, max_examples=6 * drawn.max_examples)
 @given(st.integers(1, 3), st.integers(1, 3), windows(40), windows(40))
 def drawn_poolings(samples, channels, height, width):
     """Rows as long as several vectors, in which windows lie side by side."""

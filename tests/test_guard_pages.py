@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 from fences import launchers
+from hypothesis import settings
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 
 CHILD = Path(__file__).with_name("fenced_ops.py")
+PATIENCE = 48 * settings().max_examples  # in seconds, which is several times what they take
 
 
 def run(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], str]:
     """The child, and what it was doing last."""
     progress = folder / "progress"
     command = [sys.executable, "-W", "error", str(CHILD), arguments[0], str(progress), *arguments[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done, progress.read_text() if progress.exists() else ""
 
 
