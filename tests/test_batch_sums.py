@@ -54,15 +54,20 @@ LAYERS = {
     "groups and dilation": lambda s: (conv(dilation=2, groups=2), (4, 6, 5), (4, 2, 3, 2), (4,)),
     "more pixels than are turned at once": lambda s: (conv(padding=1), (1, 17, 19), (2, 1, 3, 3), (2,)),
     "Winograd": lambda s: (conv(padding=1), (16, 6, 5), (17, 16, 3, 3), (17,)),
-    "transposed": lambda s: (lambda *xs: F.conv_transpose2d(*xs, stride=2), (2, 4, 3), (2, 3, 3, 2)),
+    "transposed": lambda s: (lambda *xs: F.conv_transpose2d(*xs, stride=2), (2, 4, 3), (2, 3, 3, 2), (3,)),
     "signal": lambda s: (lambda *xs: F.conv1d(*xs, stride=2, padding=2), (2, 13), (3, 2, 4), (3,)),
     "signal of many filters": lambda s: (F.conv1d, (2, 13), (s + 1, 2, 4), (s + 1,)),
     "1x1": lambda s: (F.conv1x1, (3, 4, 3), (2, 3), (2,)),
     "1x1 of large images": lambda s: (F.conv1x1, (3, 9, 11), (s, 3), (s,)),
-    "locally connected": lambda s: (F.locally_connected2d, (2, 4, 3), (3, 2, 3, 2, 2, 2)),
-    "locally connected signal": lambda s: (F.locally_connected1d, (3, 7), (5, 2, 3, 3)),
+    "locally connected": lambda s: (F.locally_connected2d, (2, 4, 3), (3, 2, 3, 2, 2, 2), (3, 3, 2)),
+    "locally connected signal": lambda s: (F.locally_connected1d, (3, 7), (5, 2, 3, 3), (2, 5)),
     "linear": lambda s: (F.linear, (21,), (10, 21), (10,)),
     "linear and rectified": lambda s: (linear_relu, (2 * s + 1,), (19, 2 * s + 1), (19,)),
+    "layer norm": lambda s: (lambda x, *xs: F.layer_norm(x, (5, 7), *xs), (3, 5, 7), (5, 7), (5, 7)),
+    "group norm": lambda s: (lambda x, *xs: F.group_norm(x, 2, *xs), (4, 5, 3), (4,), (4,)),
+    "a number": lambda s: (lambda x, w: x * w, (), (1,)),
+    "numbers of each sample": lambda s: (lambda x, w: x * w, (3, 5), (3, 1)),
+    "matrices": lambda s: (mg.matmul, (5, 3), (3, 7)),
     "pooled over images": lambda s: (pooled(1), (1, 7, 6), (3, 1, 3, 3), (3,)),
     "pooled, by winners": lambda s: (pooled(1), (s, 6, 5), (3, s, 3, 3), (3,)),
     "pooled by Winograd": lambda s: (pooled(1), (16, 6, 5), (17, 16, 3, 3), (17,)),
@@ -101,10 +106,11 @@ def test_so_is_that_of_images_too_large_to_lie_side_by_side(samples, dtype, monk
 @pytest.mark.parametrize("samples", [1, 7, 8, 9, 40, 83, 1100])
 def test_a_sum_over_the_batch_goes_by_chunks_of_eight_and_a_pairwise_tree(samples, dtype):
     """Bit for bit: in order within a chunk, then the chunks in pairs."""
-    (x,) = drawn(dtype, (samples, 3, 1))
+    channels = 200
+    (x,) = drawn(dtype, (samples, channels, 1))
     sums = []
     for some in chunks(samples):
-        total = np.zeros(3, dtype)
+        total = np.zeros(channels, dtype)
         for row in x[some]:
             total += row[:, 0]
         sums.append(total)

@@ -22,7 +22,6 @@ from minigrad.ops.affine import (
     linear_relu as linear_relu,
     linear_weight_gradient as linear_weight_gradient,
 )
-from minigrad.ops.batch import channel_sum as channel_sum
 from minigrad.ops.conv import (
     CONV as CONV,
     CONV_TRANSPOSE as CONV_TRANSPOSE,
@@ -126,6 +125,7 @@ from minigrad.ops.pool import (
 from minigrad.ops.reduce import (
     argmax as argmax,
     argmin as argmin,
+    channel_sum as channel_sum,
     cumsum as cumsum,
     logsumexp as logsumexp,
     max as max,

@@ -11,11 +11,12 @@ from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.op import Array, op
 from minigrad.ops.activation import relu_vjp
-from minigrad.ops.batch import GROUP, add_branches, channel_sum
+from minigrad.ops.batch import GROUP, add_branches
 from minigrad.ops.checks import one_dtype, one_float_dtype
 from minigrad.ops.correlation import lanes
 from minigrad.ops.linalg import Plan, multiply_stacks, nothing, plan_product, product
 from minigrad.ops.memory import allocate
+from minigrad.ops.reduce import channel_sum
 from minigrad.ops.shape import expand, reshape
 
 

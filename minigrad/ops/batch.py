@@ -5,20 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.reduce import CHUNK, channel_sum as channel_sum_kernel, tree_sum
+from minigrad.kernels.reduce import CHUNK, channel_sum, tree_sum
 from minigrad.kernels.threads import parts
 from minigrad.memory import added
-from minigrad.op import Array, op
-from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.memory import allocate
-from minigrad.ops.shape import expand, reshape
 
 GROUP = 64 * CHUNK  # samples at once: a power of two of chunks, whose sum is then a branch of the whole batch's tree
 
 
 def sum_over_batch(
     samples: int, shape: tuple[int, ...], dtype: Any, chunk_sums: Callable[[slice, np.ndarray], None],
-    chunk: int = CHUNK,
+    chunk: int = CHUNK, group: int = GROUP,
 ) -> np.ndarray:  # fmt: skip
     """The sum of what `chunk_sums(some, partial)` writes into partial (chunks, *shape) for slices `some` of the batch.
 
@@ -28,12 +25,12 @@ def sum_over_batch(
         return np.zeros(shape, dtype)
 
     def branch(start: int) -> list[np.ndarray]:
-        some = slice(start, min(start + GROUP, samples))
+        some = slice(start, min(start + group, samples))
         partial = allocate((-(-(some.stop - start) // chunk), *shape), dtype)
         chunk_sums(some, partial)
         return [_tree(partial)]
 
-    return add_branches(map(branch, range(0, samples, GROUP)))[0]
+    return add_branches(map(branch, range(0, samples, group)))[0]
 
 
 def add_branches(branches: Iterable[list[np.ndarray]]) -> list[np.ndarray]:
@@ -57,24 +54,14 @@ def _tree(partial: np.ndarray) -> np.ndarray:
     return partial[0] if len(partial) == 1 else partial[0].copy()  # or the other chunks would live as long as the sum
 
 
-@op
-def channel_sum(x: Array) -> Any:
-    """The sum of x (N, C, ...) over all but its channels: a bias's gradient"""
-    one_float_dtype("channel_sum", x)
-    if x.ndim < 2:
-        raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
-    if not x.size:
-        return np.zeros(x.shape[1], x.dtype), (x.shape,)
-    flat, sample = x.reshape(-1), x.size // len(x)
+def batch_sum(x: np.ndarray) -> np.ndarray:
+    """The sum of floats x (N, C, ...), which are not none, over all but the channels."""
+    (samples, channels), flat, sample = x.shape[:2], x.reshape(-1), x.size // len(x)
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
-        samples, values = some.stop - some.start, flat[some.start * sample : some.stop * sample]
+        values = flat[some.start * sample : some.stop * sample]
         threads = parts(len(partial), values.size // 4)
-        channel_sum_kernel(threads, len(partial), values, samples, sample // x.shape[1], partial)
+        channel_sum(threads, len(partial), values, some.stop - some.start, sample // channels, partial)
 
-    return sum_over_batch(len(x), x.shape[1:2], x.dtype, chunk_sums), (x.shape,)
-
-
-@channel_sum.vjp
-def channel_sum_vjp(dy: Array, shape: tuple[int, ...]) -> Any:
-    return expand(reshape(dy, shape=(shape[1], *(1,) * (len(shape) - 2))), shape=shape)
+    narrow = max(0, (256 // channels).bit_length() - 1)  # more samples at once, or launching would take longest
+    return sum_over_batch(samples, (channels,), x.dtype, chunk_sums, group=GROUP << narrow)

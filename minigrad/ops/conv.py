@@ -9,9 +9,9 @@ import numpy as np
 
 from minigrad.op import Array, Op, op
 from minigrad.ops import correlation
-from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.correlation import Axes
+from minigrad.ops.reduce import channel_sum
 from minigrad.ops.shape import flip
 
 SPATIAL = {1: "L", 2: "H, W"}

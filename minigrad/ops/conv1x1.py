@@ -6,9 +6,9 @@ import numpy as np
 
 from minigrad.op import Array, op
 from minigrad.ops import correlation
-from minigrad.ops.batch import channel_sum
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import Axis
+from minigrad.ops.reduce import channel_sum
 from minigrad.ops.shape import permute
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from minigrad.op import Array, Op, op
 from minigrad.ops import correlation, winners, winograd
 from minigrad.ops.activation import relu
-from minigrad.ops.batch import channel_sum
 from minigrad.ops.conv import check_conv, conv2d
 from minigrad.ops.correlation import Axes, lanes
 from minigrad.ops.geometry import Axis
 from minigrad.ops.pool import max_pool2d
+from minigrad.ops.reduce import channel_sum
 
 
 def _pull(link: Op[Any], *args: Any, **needs: tuple[bool, ...]) -> Any:

@@ -6,6 +6,8 @@ import numpy as np
 
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
+from minigrad.ops.batch import batch_sum
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.ops.elementwise import cast, divide, equal, exp, isfinite, log, multiply, sqrt, where
 
@@ -26,6 +28,20 @@ def sum(x: Array, *, dim: Dims = None, keepdim: bool = False) -> Any:
 def sum_vjp(dy: Array, shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
     kept = tuple(1 if i in dims else size for i, size in enumerate(shape))
     return shapes.expand(shapes.reshape(dy, shape=kept), shape=shape)
+
+
+@op
+def channel_sum(x: Array) -> Any:
+    """The sum of x (N, C, ...) over all but its channels: a bias's gradient"""
+    one_float_dtype("channel_sum", x)
+    if x.ndim < 2:
+        raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
+    return batch_sum(x) if x.size else np.zeros(x.shape[1], x.dtype), (x.shape,)
+
+
+@channel_sum.vjp
+def channel_sum_vjp(dy: Array, shape: tuple[int, ...]) -> Any:
+    return shapes.expand(shapes.reshape(dy, shape=(shape[1], *(1,) * (len(shape) - 2))), shape=shape)
 
 
 @op

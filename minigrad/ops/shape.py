@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.op import Array, op
+from minigrad.ops.batch import batch_sum
 from minigrad.ops.checks import check_arrays
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.tape import Variable
@@ -62,7 +63,12 @@ def sum_to(x: Array, *, shape: tuple[int, ...]) -> Any:
     stretched = tuple(i + extra for i, size in enumerate(shape) if size == 1 and x.shape[i + extra] != 1)
     if extra < 0 or any(size != 1 and size != x.shape[i + extra] for i, size in enumerate(shape)):
         raise ValueError(f"sum_to: shape {tuple(shape)} does not broadcast to {x.shape}")
-    y = np.sum(x, axis=(*range(extra), *stretched), keepdims=True)
+    dims = (*range(extra), *stretched)
+    if dims[:1] == (0,) and x.dtype.kind == "f" and x.size:  # the first dimension may be the batch
+        rows = np.sum(x, axis=dims[1:]) if dims[1:] else x
+        y = batch_sum(rows.reshape(len(x), -1))
+    else:
+        y = np.sum(x, axis=dims)
     return y.reshape(shape), (x.shape,)
 
 
