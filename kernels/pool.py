@@ -69,7 +69,8 @@ def max_forward_range(start, stop, part, x, axes, y, places):
     height, width = axis_of(axes, 0), axis_of(axes, 1)
     size_h, _, sh, ph, dh, out_h = height
     size_w, fw, sw, pw, dw, out_w = width
-    first, last = inside(width, 0)[0], inside(width, fw - 1)[1]  # the windows that no padding reaches into
+    first = inside(width, 0)[0]
+    last = max(first, inside(width, fw - 1)[1])  # the windows that no padding reaches into, if there are any
     count, bytewise = lanes(x), places.itemsize == 1
     fours = height[1] == 2 and fw == 2 and sw == 2 and dw == 1
     for plane in range(start, stop):

@@ -20,7 +20,7 @@ def inside(axis, cell):
     """The windows [first, last) whose given cell lies in the input rather than in its padding."""
     size, _, stride, before, dilation, out = axis
     offset = cell * dilation - before
-    first = max(0, (stride - 1 - offset) // stride)
+    first = min(out, max(0, (stride - 1 - offset) // stride))
     last = min(out, (size - 1 - offset) // stride + 1)
     return first, max(first, last)
 

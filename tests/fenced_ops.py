@@ -190,6 +190,15 @@ def drawn_poolings(samples, channels, height, width):
             run("max_pool2d", [x], axes=axes)
 
 
+def chosen_poolings() -> None:
+    """More windows to the left of the input than there are: all of them begin in the padding."""
+    for before, after, dilation in ((2, 0, 1), (2, 2, 2)):
+        for name, size in (("max_pool1d", (1,)), ("max_pool2d", (2, 1))):
+            padding = (*((0, 0) for _ in size[1:]), (before, after))
+            window = (*(1 for _ in size[1:]), 3)
+            run(name, [normal(2, 3, *size)], axes=window_axes("chosen", size, window, 1, padding, dilation))
+
+
 def layers() -> None:
     """What functions and layers make of their settings: the poolings by name, norms, activations."""
     for sizes in [(8, 8), (7, 9), (5, 33), (2, 2), (17, 64)]:
@@ -297,7 +306,8 @@ def main() -> None:
         plant(sys.argv[3])
     else:
         for cases in (
-            chosen_convolutions, drawn_convolutions, products, drawn_poolings, layers, optimisers, by_the_table
+            chosen_convolutions, drawn_convolutions, products, chosen_poolings, drawn_poolings, layers, optimisers,
+            by_the_table,
         ):  # fmt: skip
             cases()
     print(json.dumps(sorted(fences.reached)))

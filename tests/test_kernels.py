@@ -98,6 +98,7 @@ CASES = {
     "max_pool2d 2x2": (lambda x: F.max_pool2d(x, 2) ** 2, (7, 3, 18, 21)),
     "max_pool2d 2x2 of few": (lambda x: F.max_pool2d(x, 2, 3, ceil_mode=True) ** 2, (7, 3, 7, 11)),
     "max_pool1d": (lambda x: F.max_pool1d(x, 2) ** 2, (7, 3, 14)),
+    "max_pool1d that begins outside": (lambda x: F.max_pool1d(x, 3, 1, ((2, 0),)) ** 2, (7, 3, 1)),
     "max_pool2d of large windows": (lambda x: F.max_pool2d(x, (17, 16), 1) ** 2, (2, 3, 19, 20)),
     "avg_pool2d 2x2": (lambda x: F.avg_pool2d(x, 2) ** 2, (7, 3, 18, 21)),
     "avg_pool2d 2x2 of narrow rows": (lambda x: F.avg_pool2d(x, 2) ** 2, (37, 16, 6, 6)),
