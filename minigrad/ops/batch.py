@@ -19,7 +19,8 @@ def sum_over_batch(
 ) -> np.ndarray:  # fmt: skip
     """The sum of what `chunk_sums(some, partial)` writes into partial (chunks, *shape) for slices `some` of the batch.
 
-    The memory it takes does not grow with the batch, the order of summation does not depend on how it is cut.
+    Chunks are of `chunk` samples, `group` samples are taken at once, a power of two of chunks: so the memory it takes
+    does not grow with the batch, and the order of summation does not depend on how it is cut.
     """
     if samples == 0:
         return np.zeros(shape, dtype)
