@@ -93,13 +93,16 @@ class Once(NamedTuple):
     slope: np.ndarray
     noise: np.ndarray
     bend: np.ndarray  # of the slopes on either side
+    blur: np.ndarray  # of the derivative itself, over the rounding of x: f'' eps |x|
 
 
 def forward(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
     """One-sided differences: exact for an affine function, whatever the step."""
     up, h = moved(base, columns, steps)
+    straight = np.zeros(up.shape)
     with np.errstate(all="ignore"):
-        return Once((up - base.y) / h, base.error(*np.broadcast_arrays(up, base.y)) / np.abs(h), np.zeros(up.shape))
+        error = base.error(*np.broadcast_arrays(up, base.y))
+        return Once((up - base.y) / h, error / np.abs(h), bend=straight, blur=straight)
 
 
 def central(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
@@ -110,7 +113,12 @@ def central(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
     with np.errstate(all="ignore"):
         error = base.error(*np.broadcast_arrays(up, down))
         bend = np.abs((up - base.y) / above - (down - base.y) / below)
-        return Once((up - down) / h, 2 * error / h, bend)
+        return Once((up - down) / h, 2 * error / h, bend, blur(base, columns, bend, above))
+
+
+def blur(base: Base, columns: np.ndarray, bend: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """How much a derivative changes over the rounding of x, from the slopes' bend over h."""
+    return 8 * EPS * np.abs(base.x[columns])[:, None] * bend / np.abs(h)
 
 
 class Closely(NamedTuple):
@@ -119,6 +127,7 @@ class Closely(NamedTuple):
     slope: np.ndarray  # Richardson's: exact for polynomials of degree 4
     slack: np.ndarray  # its change when the step doubles
     noise: np.ndarray  # of a slope
+    bend: np.ndarray  # of the slopes on either side, over h
     left: np.ndarray  # one-sided slopes, exact for polynomials of degree 2
     right: np.ndarray
     side_bar: np.ndarray  # what those may be off by
@@ -151,6 +160,7 @@ def richardson(base: Base, after: Callable[[int], tuple[np.ndarray, np.ndarray]]
             slope,
             slope - twice - (twice - far) / 3,
             noise,
+            doubled / 2,
             left,
             right,
             np.maximum(np.abs(sides[1] - sides[2]), np.abs(sides[-1] - sides[-2])) + 4 * noise,

@@ -140,18 +140,18 @@ class Examination:
         """The difference that is allowed on top of the error bar."""
         return self.tolerance.atol + self.tolerance.rtol * np.abs(value) + _EXACT * self.unit
 
-    def _resolved(self, bar: np.ndarray, analytic: np.ndarray, numerical: np.ndarray) -> Any:
+    def _resolved(self, bar: np.ndarray, blur: np.ndarray, analytic: np.ndarray, numerical: np.ndarray) -> Any:
         """Whether a bar is small enough to tell."""
         enough = np.fmax(_CLOSE * np.fmax(np.abs(analytic), np.abs(numerical)), _SMALL * self.unit)
-        return (bar <= enough) | (analytic == numerical)
+        return (bar <= np.fmax(enough, blur)) | (analytic == numerical)
 
     def _first(self, once: Once) -> None:
         sheet = self.sheet
         sheet.numerical[:], sheet.bar[:] = once.slope, once.noise
         with np.errstate(all="ignore"):
-            agrees = np.abs(sheet.analytic - once.slope) <= once.noise + self._room(once.slope)
+            agrees = np.abs(sheet.analytic - once.slope) <= once.noise + once.blur + self._room(once.slope)
             straight = once.bend <= 2 * once.noise + 1e-3 * np.abs(once.slope) + 1e-4 * self.unit
-        sheet.state[agrees & straight & self._resolved(once.noise, sheet.analytic, once.slope)] = PASSED
+        sheet.state[agrees & straight & self._resolved(once.noise, once.blur, sheet.analytic, once.slope)] = PASSED
         sheet.bar[sheet.state == OPEN] = np.inf
 
     def _closer(self, rows: np.ndarray, level: int, steps: np.ndarray) -> None:
@@ -164,11 +164,12 @@ class Examination:
             kink = look.is_kink & self.was_kink[rows]
             smooth = ~look.is_kink & np.isfinite(look.slope)
             off = np.abs(analytic - look.slope)
-            room = self._room(look.slope)
+            blur = differences.blur(self.base, self.columns[rows], look.bend, steps[:, None])
+            room = self._room(look.slope) + blur
             low, high = np.fmin(look.left, look.right), np.fmax(look.left, look.right)
             within = (analytic >= low - look.side_bar - room) & (analytic <= high + look.side_bar + room)
             outside = np.fmax(low - analytic, analytic - high)
-            right = smooth & (off <= look.bar + room) & self._resolved(look.bar, analytic, look.slope)
+            right = smooth & (off <= look.bar + room) & self._resolved(look.bar, blur, analytic, look.slope)
             wrong = smooth & ((off > 2 * look.bar + room) & (look.bar <= 0.1 * off) | ~np.isfinite(analytic))
             wrong |= kink & ((outside > 2 * look.side_bar + room) & (look.side_bar <= 0.1 * outside))
             at_kink = (level >= _KINK_LEVEL) & ((kink & within) | (jump & self.was_jump[rows]))
