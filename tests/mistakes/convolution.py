@@ -12,12 +12,15 @@ def taps(window, outs, stride, dilation):
         yield cell, (..., *(slice(s, s + (o - 1) * stride + 1, stride) for s, o in zip(starts, outs, strict=True)))
 
 
+def inside(shape, padding):
+    """Where the input is in the padded one."""
+    return (..., *(slice(padding, padding + n) for n in shape[2:]))
+
+
 def padded(x, padding):
-    return np.pad(x, [(0, 0), (0, 0), *((padding, padding),) * (x.ndim - 2)])
-
-
-def cropped(x, padding):
-    return x[(..., *(slice(padding, n - padding) for n in x.shape[2:]))]
+    y = np.zeros((*x.shape[:2], *(n + 2 * padding for n in x.shape[2:])))
+    y[inside(x.shape, padding)] = x
+    return y
 
 
 def blocks(a, groups, axis):
@@ -49,7 +52,7 @@ def scatter(dy, w, shape, stride, padding, dilation, groups):
 
 
 def input_gradient(dy, w, shape, stride, padding, dilation, groups):
-    return cropped(scatter(dy, w, shape, stride, padding, dilation, groups), padding)
+    return scatter(dy, w, shape, stride, padding, dilation, groups)[inside(shape, padding)]
 
 
 def correlate(dy, seen, shape, stride, dilation, groups):
@@ -91,15 +94,15 @@ def with_db(gradient):
 
 
 conv1d = Family("conv1d", forward, rule, (distinct(2, 2, 7), distinct(2, 2, 3), distinct(2)))
-conv2d = Family("conv2d", forward, rule, (distinct(2, 2, 4, 3), distinct(2, 2, 2, 2), distinct(2)))
-GROUPED = distinct(2, 4, 3, 3), distinct(4, 2, 2, 2), distinct(4)
-DEPTHWISE = distinct(2, 3, 4, 3), distinct(3, 1, 2, 2), distinct(3)
+conv2d = Family("conv2d", forward, rule, (distinct(2, 2, 3, 3), distinct(2, 2, 2, 2), distinct(2)))
+GROUPED = distinct(1, 4, 3, 3), distinct(4, 2, 2, 2), distinct(4)
+DEPTHWISE = distinct(1, 3, 4, 3), distinct(3, 1, 2, 2), distinct(3)
 
 # One gradient or one of its elements changed.
 conv2d.spoil("one weight off by 1 %", {"w": (1, 0, 1, 1)}, lambda g: 1.01 * g)
 conv2d.spoil("one weight off by 0.1 %", {"w": (0, 1, 0, 1)}, lambda g: 1.001 * g)
 conv2d.spoil("one element of dx off by 1 %", {"x": (1, 1, 2, 0)}, lambda g: 1.01 * g, padding=1)
-conv2d.spoil("one element of dx is NaN", {"x": (0, 1, 3, 2)}, lambda g: np.nan, "nonfinite")
+conv2d.spoil("one element of dx is NaN", {"x": (0, 1, 2, 1)}, lambda g: np.nan, "nonfinite")
 conv2d.spoil("one element of dw is infinite", {"w": (0, 1, 1, 0)}, lambda g: np.inf, "nonfinite")
 conv2d.spoil("sign of dw", {"w": ...}, np.negative, "sign", stride=2)
 conv2d.spoil("sign of one channel of dx", {"x": np.s_[:, 1]}, np.negative)
@@ -109,9 +112,9 @@ conv2d.spoil("dx forgotten", {"x": ...}, np.zeros_like, "zero", padding=1)
 conv2d.spoil("db forgotten", {"b": ...}, np.zeros_like, "zero")
 conv2d.spoil("dw of the last filter forgotten", {"w": np.s_[-1]}, np.zeros_like)
 conv2d.spoil("dx of the first sample forgotten", {"x": np.s_[0]}, np.zeros_like)
-conv2d.spoil("dx left out along the last column", {"x": np.s_[..., -1]}, np.zeros_like, "edge")
+conv2d.spoil("dx left out along the last column", {"x": np.s_[..., -1]}, np.zeros_like, "edge", padding=1)
 conv2d.spoil("dx left out along the first row", {"x": np.s_[..., 0, :]}, np.zeros_like, "edge", padding=1)
-conv1d.spoil("dx left out at both ends", {"x": np.s_[..., [0, -1]]}, np.zeros_like, "edge", padding=1)
+conv1d.spoil("dx left out at both ends", {"x": np.s_[..., [0, -1]]}, np.zeros_like, padding=1)
 conv1d.spoil("dw of one cell off by 1 %", {"w": np.s_[..., 1]}, lambda g: 1.01 * g, stride=2)
 conv1d.spoil("one bias off by -1", {"b": 1}, np.negative, padding=2, dilation=2)
 
@@ -121,7 +124,7 @@ conv2d.plant(
     with_dx(lambda dy, x, w, *geometry: input_gradient(dy, w[..., ::-1, ::-1], x.shape, *geometry)),
     "x",
     "flipped",
-    inputs=(distinct(2, 2, 4, 4), distinct(2, 2, 3, 3), distinct(2)),
+    inputs=(distinct(1, 2, 4, 4), distinct(2, 2, 3, 3), distinct(2)),
     padding=1,
 )
 conv1d.plant(
@@ -175,7 +178,7 @@ def overwritten(dy, x, w, stride, padding, dilation, groups):
     dx = np.zeros_like(padded(x, padding))
     for cell, where in taps(w.shape[2:], dy.shape[2:], stride, dilation):
         dx[where] = mix([m.T for m in blocks(w[(..., *cell)], groups, 0)], dy)
-    return cropped(dx, padding)
+    return dx[inside(x.shape, padding)]
 
 
 @with_dx
@@ -216,7 +219,7 @@ conv2d.plant("padding left in dx", padding_left_in, "x", padding=1)
 conv1d.plant("padding left in dx", padding_left_in, "x", padding=2)
 conv1d.plant("padding cropped twice before dx", padding_cropped_twice_before, "x", padding=1)
 conv2d.plant("overlapping windows overwritten in dx", overwritten, "x", "overlap", padding=1)
-conv1d.plant("overlapping windows overwritten in dx", overwritten, "x", "overlap", stride=2)
+conv1d.plant("overlapping windows overwritten in dx", overwritten, "x", "overlap reduction", stride=2)
 conv2d.plant("last window of each row left out of dx", last_window_left_out, {"x": np.s_[..., 1:]})
 conv1d.plant("last cell of the window left out of dx", last_cell_left_out, {"x": np.s_[..., 2:]})
 conv2d.plant("first group's weights for all", first_group_for_all, {"x": np.s_[:, 2:]}, inputs=GROUPED, groups=2)
@@ -311,7 +314,7 @@ conv2d.plant("db is a mean", with_db(lambda dy: dy.mean((0, 2, 3))), {"b": ...},
 conv2d.plant("db is a mean over the batch", with_db(lambda dy: dy.mean(0).sum((1, 2))), {"b": ...}, "factor")
 conv2d.plant("db by samples in place of filters", with_db(lambda dy: dy.sum((1, 2, 3))), {"b": ...})
 conv1d.plant("db without the last position", with_db(lambda dy: dy[..., :-1].sum((0, 2))), {"b": ...})
-conv1d.plant("db has the samples left in it", with_db(lambda dy: dy.sum(2)), {"b": ...}, "shape", linear=False)
+conv1d.plant("db has the samples left in it", with_db(lambda dy: dy.sum(2)), {"b": ...}, "reduction", linear=False)
 
 
 # Something else saved, or handed back.

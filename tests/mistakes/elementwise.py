@@ -136,7 +136,7 @@ divide.plant("denominator not squared", lambda dy, a, b: (dy / b, -dy * a / b), 
 divide.plant("numerator forgotten", lambda dy, a, b: (dy / b, -dy / b**2), {"b": ...})
 
 subtract = Family("subtract", lambda a, b: (a - b, ()), lambda dy: (dy, -dy), (X, POSITIVE))
-subtract.plant("sign", lambda dy: (dy, dy), {"b": ...}, "sign")
+subtract.plant("sign", lambda dy: (dy, dy), {"b": ...}, "sign exchanged")
 
 power = Family(
     "power",
@@ -185,7 +185,7 @@ TABLE = distinct(3, 4)
 add = Family("add a row", lambda x, b: (x + b, ()), lambda dy: (dy, dy.sum(0)), (TABLE, ROW))
 add.plant("first row of the gradient alone", lambda dy: (dy, dy[0]), {"b": ...}, "reduction")
 add.plant("mean in place of the sum", lambda dy: (dy, dy.mean(0)), {"b": ...}, "factor")
-add.plant("gradient not reduced", lambda dy: (dy, dy), {"b": ...}, "shape", linear=False)
+add.plant("gradient not reduced", lambda dy: (dy, dy), {"b": ...}, "reduction", linear=False)
 scale = Family(
     "scale rows",
     lambda x, s: (x * s, (x, s)),

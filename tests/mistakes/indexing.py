@@ -31,7 +31,7 @@ def repeated_rows_added_without_repetition(dy, index, shape):
     return dx
 
 
-@take.mistake({"x": np.s_[2]}, "factor")
+@take.mistake({"x": np.s_[2]})
 def divided_by_the_count(dy, index, shape):
     return gathered(dy / np.bincount(index)[index][:, None], index, shape)
 
@@ -69,7 +69,7 @@ def along_vjp(dy, i, shape):
 picked = Family("take along an axis", along, along_vjp, (X,), {"i": np.array([[0, 0, 1], [0, 2, 3]])})
 
 
-@picked.mistake("x", "overlap")
+@picked.mistake("x", "overlap reduction")
 def overwritten_where_repeated(dy, i, shape):
     dx = np.zeros(shape)
     np.put_along_axis(dx, i, dy, 0)
@@ -129,7 +129,7 @@ reshape.plant("in the order of columns", lambda dy: dy.reshape((4, 3), order="F"
 flip = Family("flip", lambda x: (x[:, ::-1], ()), lambda dy: dy[:, ::-1], (distinct(2, 4),))
 flip.plant("not flipped back", lambda dy: dy, {"x": ...}, "flipped")
 roll = Family("roll", lambda x: (np.roll(x, 1, 1), ()), lambda dy: np.roll(dy, -1, 1), (X,))
-roll.plant("rolled on", lambda dy: np.roll(dy, 1, 1), {"x": ...}, "transposed")
+roll.plant("rolled on", lambda dy: np.roll(dy, 1, 1), {"x": ...})
 
 join = Family(
     "concatenate",
@@ -162,7 +162,7 @@ unfold = Family(
 )
 
 
-@unfold.mistake("x", "overlap")
+@unfold.mistake("x", "overlap reduction")
 def windows_overwritten(dy):
     dx = np.zeros(len(dy) + 2)
     dx[np.arange(len(dy))[:, None] + np.arange(3)] = dy

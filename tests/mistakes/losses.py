@@ -88,7 +88,7 @@ def pair_loss(name, f, slope, a=A, b=B):
 mse = pair_loss("mean squared error", np.square, lambda d: 2 * d)
 mse.plant("2 forgotten", lambda dy, d: (dy * d / d.size, -dy * d / d.size), "a b", "factor")
 mse.plant("mean forgotten", lambda dy, d: (dy * 2 * d, -dy * 2 * d), "a b", "factor")
-mse.plant("sign of the target's gradient", lambda dy, d: ((g := dy * 2 * d / d.size), g), {"b": ...}, "sign")
+mse.plant("sign of the target's gradient", lambda dy, d: ((g := dy * 2 * d / d.size), g), {"b": ...}, "sign exchanged")
 mse.plant("target left out", lambda dy, d: ((g := dy * 2 * d / d.size), 0 * g), {"b": ...}, "zero")
 mse.plant("mean over the batch alone", lambda dy, d: ((g := dy * 2 * d / len(d)), -g), "a b", "factor")
 

@@ -71,7 +71,6 @@ batch.plant(
         lambda dy, x, n, root, gamma: standard_vjp(dy * channels(gamma), n, x.std((0, 2), keepdims=True), (0, 2)),
     ),
     {"x": ...},
-    "factor",
 )
 batch.plant("input in place of its normal form", with_dgamma(lambda dy, x, *_: (dy * x).sum((0, 2))), {"gamma": ...})
 batch.plant("dgamma of the first sample", with_dgamma(lambda dy, x, n, *_: (dy * n)[0].sum(1)), {"gamma": ...})

@@ -93,7 +93,7 @@ median = rows("median of rows", lambda x: np.median(x, 1), lambda x: x == np.med
 wrong(median, "gradient of the mean", lambda x: np.full(x.shape, 1 / 3))
 
 cumsum = Family("cumsum", lambda x: (x.cumsum(1), ()), lambda dy: dy[:, ::-1].cumsum(1)[:, ::-1], (X,))
-cumsum.plant("summed from the front", lambda dy: dy.cumsum(1), "x", "transposed")
+cumsum.plant("summed from the front", lambda dy: dy.cumsum(1), "x")
 cumsum.plant("own element left out", lambda dy: dy[:, ::-1].cumsum(1)[:, ::-1] - dy, {"x": ...})
 cumsum.plant("along the other axis", lambda dy: dy[::-1].cumsum(0)[::-1], "x")
 
@@ -119,7 +119,7 @@ def sort_vjp(dy, order):
 
 
 ordered = Family("sort", sort, sort_vjp, (distinct(2, 4, seed=3),))
-ordered.plant("order not inverted", lambda dy, order: np.take_along_axis(dy, order, 1), "x", "transposed")
+ordered.plant("order not inverted", lambda dy, order: np.take_along_axis(dy, order, 1), "x")
 ordered.plant("order forgotten", lambda dy, order: dy, "x")
 ordered.plant("order of the first row for all", lambda dy, order: sort_vjp(dy, order[[0, 0]]), {"x": np.s_[1, :]})
 

@@ -1,7 +1,7 @@
 """A planted mistake: a forward, its right rule, a wrong one, and where that is wrong."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -37,8 +37,9 @@ class Mistake:
     """A wrong pair beside the right one, with inputs at which they differ, and what a checker should say.
 
     `at` says which gradients are wrong: for each of those inputs an index expression that selects the wrong elements,
-    or None where they are too many to list. `kind` is the cause as `gradcheck` names it. Without `linear` the rule is
-    not one linear map of dy, so there is no Jacobian to compare; then `at` has the inputs' names alone.
+    or None where they are too many to list. `kind` is the cause as `gradcheck` names it, or several of which any is
+    right. Without `linear` the rule is not one linear map of dy, so there is no Jacobian to compare; then `at` has the
+    inputs' names alone. `rtol` is the tolerance under which the mistake is one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Mistake:
     at: dict[str, Any]
     kind: str | None = None
     linear: bool = True
+    rtol: float = 1e-6
     settings: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -73,6 +75,14 @@ class Mistake:
                     place = tuple(map(int, k))
                     found[Place(output, index, name, place)] = float(share[place])
         return found
+
+    def is_located(self, elements: Iterable[Any], whole: bool) -> bool:
+        """Whether the elements that a check calls wrong are; of a `whole` Jacobian all that are clearly so."""
+        if not self.linear:
+            return {element.input for element in elements} <= set(self.at)
+        named = {Place(e.output, e.output_index, e.input, e.input_index) for e in elements}
+        clear = {place for place, share in self.errors.items() if not share < 10 * self.rtol}
+        return bool(named) and named <= set(self.errors) and (not whole or clear <= named)
 
     def _rows(self, pair: Pair) -> Iterator[tuple[str, tuple[int, ...], list[np.ndarray]]]:
         """The Jacobian row by row: what the rule makes of a dy that is 1 at one element of the output."""
@@ -106,6 +116,7 @@ class Family:
         forward: Callable[..., Any] | None = None,
         inputs: tuple[np.ndarray, ...] | None = None,
         linear: bool = True,
+        rtol: float = 1e-6,
         **settings: Any,
     ) -> None:
         """A mistake with this wrong rule; with a `forward` of its own where what is saved is wrong."""
@@ -119,6 +130,7 @@ class Family:
             at if isinstance(at, dict) else dict.fromkeys(at.split()),
             kind,
             linear,
+            rtol,
             self.settings | settings,
         )
 
