@@ -5,12 +5,12 @@ agree is looked at again, at two steps at a time and at several scales, until it
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.gradcheck import differences, kinks
-from minigrad.gradcheck.differences import Base, Once
+from minigrad.gradcheck.differences import Base, Closely, Once
 from minigrad.gradcheck.problem import Problem, Recording
 
 OPEN, PASSED, FAILED, KINKED = range(4)
@@ -101,6 +101,16 @@ def _sizes(problem: Problem, base: Base, analytic: np.ndarray) -> np.ndarray:
     return sizes
 
 
+class Finding(NamedTuple):
+    """What a closer look says: numerical values and their bars, and what they mean for the analytic ones."""
+
+    value: np.ndarray  # at a kink the nearest between the one-sided derivatives
+    bar: np.ndarray
+    speaks_for: np.ndarray
+    speaks_against: np.ndarray
+    at_kink: np.ndarray
+
+
 class Examination:
     """The comparison of columns, with their inputs' scales, and `unit`: the size of each output's derivatives."""
 
@@ -155,40 +165,42 @@ class Examination:
         sheet.bar[sheet.state == OPEN] = np.inf
 
     def _closer(self, rows: np.ndarray, level: int, steps: np.ndarray) -> None:
-        look = differences.by_columns(self.base, self.columns[rows], steps)
-        sheet, analytic = self.sheet, self.sheet.analytic[rows]
-        is_open = sheet.state[rows] == OPEN
+        """Look at some columns at two more steps on both sides."""
         with np.errstate(all="ignore"):
-            is_clear = look.rise > 16 * look.noise * steps[:, None]
-            jump = is_clear & (np.abs(look.rise - self.rise[rows]) <= 0.05 * look.rise)
-            kink = look.is_kink & self.was_kink[rows]
-            smooth = ~look.is_kink & np.isfinite(look.slope)
-            off = np.abs(analytic - look.slope)
-            blur = differences.blur(self.base, self.columns[rows], look.bend, steps[:, None])
-            room = self._room(look.slope) + blur
-            low, high = np.fmin(look.left, look.right), np.fmax(look.left, look.right)
-            within = (analytic >= low - look.side_bar - room) & (analytic <= high + look.side_bar + room)
-            outside = np.fmax(low - analytic, analytic - high)
-            right = smooth & (off <= look.bar + room) & self._resolved(look.bar, blur, analytic, look.slope)
-            wrong = smooth & ((off > 2 * look.bar + room) & (look.bar <= 0.1 * off) | ~np.isfinite(analytic))
-            wrong |= kink & ((outside > 2 * look.side_bar + room) & (look.side_bar <= 0.1 * outside))
-            at_kink = (level >= _KINK_LEVEL) & ((kink & within) | (jump & self.was_jump[rows]))
-            nearest = np.where(kink, np.where(analytic > high, high, low), look.slope)
-            bar = np.where(kink, look.side_bar, look.bar)
-            alike = np.abs(nearest - self.suspect[rows]) <= bar + self.suspect_bar[rows]
-            again = wrong & (alike | ~np.isfinite(analytic))
-            right &= ~self.is_confirmed[rows] | ~alike  # a coarser bar does not clear what a finer one has shown
-        self.is_confirmed[rows] |= again
+            finding = self._find(rows, steps, differences.by_columns(self.base, self.columns[rows], steps))
+            alike = np.abs(finding.value - self.suspect[rows]) <= finding.bar + self.suspect_bar[rows]
+        sheet, state = self.sheet, self.sheet.state[rows]
+        is_open = state == OPEN
+        # A coarser bar does not clear what a finer one has shown; only another value does.
+        state[is_open & finding.speaks_for & ~(self.is_confirmed[rows] & alike)] = PASSED
+        if level >= _KINK_LEVEL:
+            state[is_open & finding.at_kink] = KINKED
+        self.is_confirmed[rows] |= finding.speaks_against & (alike | ~np.isfinite(sheet.analytic[rows]))
         self.is_fine |= level >= _FINE
-        state = sheet.state[rows]
-        state[is_open & right] = PASSED
-        state[is_open & at_kink] = KINKED
         if self.is_fine:
             state[(state == OPEN) & self.is_confirmed[rows]] = FAILED
-        better = is_open & (smooth | kink) & (bar < sheet.bar[rows])
-        sheet.numerical[rows] = np.where(better, nearest, sheet.numerical[rows])
-        sheet.bar[rows] = np.where(better, bar, sheet.bar[rows])
         sheet.state[rows] = state
-        self.suspect[rows] = np.where(wrong, nearest, self.suspect[rows])
-        self.suspect_bar[rows] = np.where(wrong, bar, self.suspect_bar[rows])
+        better = is_open & (finding.bar < sheet.bar[rows])
+        sheet.numerical[rows] = np.where(better, finding.value, sheet.numerical[rows])
+        sheet.bar[rows] = np.where(better, finding.bar, sheet.bar[rows])
+        self.suspect[rows] = np.where(finding.speaks_against, finding.value, self.suspect[rows])
+        self.suspect_bar[rows] = np.where(finding.speaks_against, finding.bar, self.suspect_bar[rows])
+
+    def _find(self, rows: np.ndarray, steps: np.ndarray, look: Closely) -> Finding:
+        """What a look says about each element; a kink or a jump has to show at two steps in turn."""
+        analytic = self.sheet.analytic[rows]
+        blur = differences.blur(self.base, self.columns[rows], look.bend, steps[:, None])
+        room = self._room(look.slope) + blur
+        smooth, kink = ~look.is_kink & np.isfinite(look.slope), look.is_kink & self.was_kink[rows]
+        low, high = np.fmin(look.left, look.right), np.fmax(look.left, look.right)
+        value = np.where(kink, np.fmin(np.fmax(analytic, low), high), look.slope)
+        bar = np.where(kink, look.side_bar, np.where(smooth, look.bar, np.inf))
+        off = np.abs(analytic - value)
+        agrees = off <= bar + room
+        clearly_off = (off > 2 * bar + room) & (bar <= 0.1 * off) | ((smooth | kink) & ~np.isfinite(analytic))
+        is_clear = look.rise > 16 * look.noise * steps[:, None]
+        jump = is_clear & (np.abs(look.rise - self.rise[rows]) <= 0.05 * look.rise)
+        at_kink = (kink & agrees) | (jump & self.was_jump[rows])
         self.was_kink[rows], self.was_jump[rows], self.rise[rows] = look.is_kink, jump, look.rise
+        speaks_for = smooth & agrees & self._resolved(bar, blur, analytic, value)
+        return Finding(value, bar, speaks_for, clearly_off, at_kink)
