@@ -21,6 +21,7 @@ _AFFINE_LEVELS = (0, 9, 25, 13, 17, 21, 5)
 _FINE = 25  # no verdict against an element before such a step: a long one may jump over what goes on
 _KINK_LEVEL = 17  # a kink within 2^-17 of the point counts as at the point
 _EXACT = 2.0**-40  # of the largest element: below it the rounding of any gradient's own sums shows
+_UNDERFLOW = 2.0**-200  # such derivatives get lost on the way: log(1 + 1e-100) is 0
 _CLOSE = 0.003  # a bar below this part of an element decides whether it is 1 % wrong
 _SMALL = 1e-6  # of the largest element: what need not be resolved
 _AT_ONCE = 2_000_000  # elements in work
@@ -148,7 +149,7 @@ class Examination:
 
     def _room(self, value: np.ndarray) -> np.ndarray:
         """The difference that is allowed on top of the error bar."""
-        return self.tolerance.atol + self.tolerance.rtol * np.abs(value) + _EXACT * self.unit
+        return self.tolerance.atol + _UNDERFLOW + self.tolerance.rtol * np.abs(value) + _EXACT * self.unit
 
     def _resolved(self, bar: np.ndarray, blur: np.ndarray, analytic: np.ndarray, numerical: np.ndarray) -> Any:
         """Whether a bar is small enough to tell."""
