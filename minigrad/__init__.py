@@ -1,6 +1,8 @@
 """minigrad: a tape-based reverse-mode autograd engine on NumPy arrays, with convolutions as pairs of Numba kernels."""
 
+import importlib
 import importlib.util
+from types import ModuleType
 
 if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
     raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
@@ -70,6 +72,15 @@ from minigrad.serialize import load, save
 from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
+
+_NEED_AN_EXTRA = ("testing",)  # and so are imported on first use
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _NEED_AN_EXTRA:
+        return importlib.import_module(f"minigrad.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "OPS",

@@ -35,6 +35,10 @@ class GradientShapeError(ValueError):
         self.wanted, self.got = wanted, got
 
 
+class FirstOrderOnly(RuntimeError):
+    """A second derivative of a pair of kernels, which has first ones only."""
+
+
 class constant:
     """Marks a floating array in `saved` as one through which no derivative flows; the rule gets the array itself."""
 
@@ -244,7 +248,7 @@ class Op(Generic[P]):
         if self.rule is None:
             raise RuntimeError(f"{self.name}: has no vjp; register one with @{self.name}.vjp")
         if create_graph and self.first_order_only:
-            raise RuntimeError(
+            raise FirstOrderOnly(
                 f"{self.name}: a pair of kernels has first derivatives only; for second ones register a rule that is "
                 f"written in ops with @{self.name}.vjp"
             )

@@ -1,6 +1,8 @@
 """Random numbers: one seed for the process, and counter-based streams, so that a draw depends on its number alone."""
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +19,18 @@ def manual_seed(seed: int) -> None:
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
         raise ValueError(f"manual_seed: need 0 <= seed < 2**64 and whole, got {seed!r}")
     _seed, _draws = int(seed), itertools.count()
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the draws within, after which the earlier ones go on as if there had been none between."""
+    global _seed, _draws
+    outer = _seed, _draws
+    manual_seed(seed)
+    try:
+        yield
+    finally:
+        _seed, _draws = outer
 
 
 def generator() -> np.random.Generator:

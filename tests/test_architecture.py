@@ -24,6 +24,7 @@ LAYERS = [
     {"functional"},
     {"nn", "optim"},
     {"gradcheck"},
+    {"testing"},
     {"warmup"},
     {"cli"},
     {"__main__"},
