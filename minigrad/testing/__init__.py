@@ -12,6 +12,7 @@ require("hypothesis", purpose="minigrad.testing")
 
 from minigrad.testing.cases import ConvCase, PoolCase  # noqa: E402
 from minigrad.testing.layers import LayerError, LayerReport, check_layer  # noqa: E402
+from minigrad.testing.sanitizer import Finding, SanitizeError, SanitizeReport, sanitize  # noqa: E402
 from minigrad.testing.strategies import (  # noqa: E402
     arrays,
     broadcastable_shapes,
@@ -25,14 +26,18 @@ from minigrad.testing.values import LAYOUTS  # noqa: E402
 __all__ = [
     "LAYOUTS",
     "ConvCase",
+    "Finding",
     "LayerError",
     "LayerReport",
     "PoolCase",
+    "SanitizeError",
+    "SanitizeReport",
     "arrays",
     "broadcastable_shapes",
     "check_layer",
     "conv_cases",
     "pool_cases",
+    "sanitize",
     "shapes",
     "tensors",
 ]

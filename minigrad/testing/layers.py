@@ -72,8 +72,8 @@ def check_layer(
     if unknown:
         raise ValueError(f"check_layer: need names of checks to skip, {', '.join(CHECKS)}, got {sorted(unknown)}")
     with seeded(seed):
-        build = _builder(layer, case)
-        subject = Subject(build(), _arrays(case, seed, batched), batched, seed, case)
+        build = builder_of(layer, case)
+        subject = Subject(build(), arrays_of(case, seed, batched), batched, seed, case)
         reasons = dict.fromkeys(skip, "left out on request")
         if not batch_independent:
             reasons["batch independence"] = "batch_independent=False"
@@ -88,7 +88,7 @@ def check_layer(
     return LayerReport(tuple(name for name in CHECKS if name not in reasons), reasons)
 
 
-def _builder(layer: Any, case: Any) -> Callable[[], Any]:
+def builder_of(layer: Any, case: Any) -> Callable[[], Any]:
     """What gives a layer of its own at each call; one that is built has other random weights each time."""
     if isinstance(layer, Module):
         return lambda: copy.deepcopy(layer)
@@ -110,7 +110,7 @@ def _builder(layer: Any, case: Any) -> Callable[[], Any]:
     return build
 
 
-def _arrays(case: Any, seed: int, batched: int) -> tuple[np.ndarray, ...]:
+def arrays_of(case: Any, seed: int, batched: int) -> tuple[np.ndarray, ...]:
     """The inputs; of an empty batch, one sample in its place, for one check empties the batch anyway."""
     if isinstance(case, Case):
         return (dataclasses.replace(case, batch=max(1, case.batch)).input(seed),)

@@ -177,6 +177,19 @@ def difference(a: Run, b: Run, tolerance: float) -> str | None:
 
 
 def _first_difference(x: np.ndarray, y: np.ndarray, tolerance: float) -> str | None:
+    place = first_difference(x, y, tolerance)
+    if place is None:
+        return None
+    return f"{shown_index(place)} is {y[place]}, not {x[place]}"
+
+
+def shown_index(place: tuple[int, ...]) -> str:
+    """An index as one writes it; that of a scalar is nothing."""
+    return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def first_difference(x: np.ndarray, y: np.ndarray, tolerance: float) -> tuple[int, ...] | None:
+    """The first index at which y is not x: by more than `tolerance` times x's largest value, or for 0 in any bit."""
     if x.size == 0:
         return None
     if tolerance and x.dtype.kind == "f":
@@ -184,9 +197,6 @@ def _first_difference(x: np.ndarray, y: np.ndarray, tolerance: float) -> str | N
         differs = ~np.isclose(y, x, rtol=0.0, atol=tolerance * max(scale, np.finfo(x.dtype).tiny), equal_nan=True)
     else:
         bits = f"u{x.dtype.itemsize}"
-        differs = np.ascontiguousarray(x).view(bits) != np.ascontiguousarray(y).view(bits)
-    if not differs.any():
-        return None
-    place = tuple(map(int, np.argwhere(differs)[0])) if x.ndim else ()
-    at = f"[{', '.join(map(str, place))}]" if place else ""
-    return f"{at} is {y[place]}, not {x[place]}"
+        differs = (np.ascontiguousarray(x).view(bits) != np.ascontiguousarray(y).view(bits)).reshape(x.shape)
+    found = np.argwhere(differs)
+    return tuple(map(int, found[0])) if len(found) else None
