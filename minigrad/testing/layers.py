@@ -153,7 +153,7 @@ def _dtype(subject: Subject, build: Any) -> str | None:
 
 def _batch_independence(subject: Subject, build: Any) -> str | None:
     arrays = list(subject.arrays)
-    batch = range(subject.batched)
+    batch, names = range(subject.batched), subject.names[: subject.batched]
     if len(arrays[0]) == 1:
         for k in batch:
             arrays[k] = np.concatenate((arrays[k], _reversed(arrays[k])))
@@ -172,8 +172,8 @@ def _batch_independence(subject: Subject, build: Any) -> str | None:
             other[k] = np.repeat(_reversed(arrays[k][i : i + 1]), n, axis=0)
             other[k] = other[k] * 0.75 if other[k].dtype.kind == "f" else other[k]
             other[k][i] = arrays[k][i]
-        second = subject.run(other, dys)
-        words = difference(_of_sample(first, i, batch), _of_sample(second, i, batch), _close(subject))
+        alone, among_others = (_of_sample(run, i, names) for run in (first, subject.run(other, dys)))
+        words = difference(alone, among_others, _close(subject))
         if words:
             raise LayerError("batch independence", subject, f"sample {i} of {n} changes with the others: {words}")
     return None
@@ -190,11 +190,10 @@ def _others_scaled(dy: np.ndarray, i: int) -> np.ndarray:
     return scaled.astype(dy.dtype)
 
 
-def _of_sample(run: Run, i: int, batch: Sequence[int]) -> Run:
-    """What a run gave for one sample."""
-    names = list(run.gradients)
-    kept = {names[k]: run.gradients[names[k]] for k in batch}
-    return Run([y[i] for y in run.outputs], {name: dx if dx is None else dx[i] for name, dx in kept.items()}, [])
+def _of_sample(run: Run, i: int, inputs: Sequence[str]) -> Run:
+    """What a run gave for one sample: outputs, and gradients by those inputs that have one."""
+    kept = {name: dx if dx is None else dx[i] for name, dx in run.gradients.items() if name in inputs}
+    return Run([y[i] for y in run.outputs], kept, [])
 
 
 def _close(subject: Subject) -> float:
