@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.testing import conv_cases
 
 RNG = np.random.default_rng(2)
 SCIPY = {
@@ -96,17 +97,9 @@ def test_filtering_refuses_in_its_own_name(name):
 @st.composite
 def transposed(draw):
     """A convolution whose output_padding says which of several input sizes it had."""
-    rank = draw(st.integers(1, 2))
-    groups = draw(st.integers(1, 2))
-    stride, dilation = (tuple(draw(st.integers(1, 3)) for _ in range(rank)) for _ in range(2))
-    window = tuple(draw(st.integers(1, 3)) for _ in range(rank))
-    padding = tuple(draw(st.integers(0, f - 1)) for f in window)
-    spans = tuple(d * (f - 1) + 1 for f, d in zip(window, dilation, strict=True))
-    sizes = tuple(draw(st.integers(span, span + 4)) for span in spans)
-    extra = tuple((n + 2 * p - span) % s for n, p, span, s in zip(sizes, padding, spans, stride, strict=True))
-    x = (draw(st.integers(1, 2)), groups * draw(st.integers(1, 2)), *sizes)
-    w = (groups * draw(st.integers(1, 2)), x[1] // groups, *window)
-    return x, w, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, extra
+    case = draw(conv_cases(draw(st.integers(1, 2)), empty=False))
+    extra = tuple((a.size + a.before + a.after - a.span) % a.stride for a in case.axes)
+    return case.input_shape, case.weight_shape, case.settings, extra
 
 
 @settings(max_examples=60)

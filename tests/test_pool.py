@@ -9,6 +9,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad.ops.geometry import window_axes
 from minigrad.ops.pool import Span
+from minigrad.testing import conv_cases, pool_cases
 
 RNG = np.random.default_rng(3)
 MAX, AVG, UNPOOL = ({1: getattr(F, f"{n}1d"), 2: getattr(F, f"{n}2d")} for n in ("max_pool", "avg_pool", "max_unpool"))
@@ -23,36 +24,41 @@ def gradient(function, x, dy):
     return mg.grad(function(x), x, dy)[0].numpy()
 
 
-@st.composite
-def windows(draw, dilations=2):
-    """Settings of a window that fits, with padding up to its span, more than PyTorch's half."""
-    rank = draw(st.integers(1, 2))
-    window, stride, dilation = ([draw(st.integers(1, m)) for _ in range(rank)] for m in (3, 3, dilations))
-    spans = [d * (f - 1) + 1 for f, d in zip(window, dilation, strict=True)]
-    padding = [tuple(draw(st.integers(0, span - 1)) for _ in range(2)) for span in spans]
-    sizes = [draw(st.integers(max(1, s - sum(p)), 6)) for s, p in zip(spans, padding, strict=True)]
-    settings_ = {"kernel_size": window, "stride": stride, "padding": padding, "ceil_mode": draw(st.booleans())}
-    return rank, (draw(st.integers(0, 2)), 2, *sizes), settings_, dilation
+def poolings(**about):
+    """Geometries in one and in two dimensions, with padding up to the window's span, more than PyTorch's half."""
+    return st.integers(1, 2).flatmap(lambda rank: pool_cases(rank, max_size=6, max_batch=2, asymmetric=True, **about))
 
 
 @settings(max_examples=80)
-@given(windows(), st.sampled_from([np.float32, np.float64]), st.booleans())
-def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(case, dtype, ties):
-    rank, shape, kwargs, dilation = case
-    x = (RNG.integers(-1, 2, shape) if ties else normal(*shape)).astype(dtype)
-    axes = window_axes("test", shape[2:], *list(kwargs.values())[:3], dilation, kwargs["ceil_mode"])
-    if not all(any(reference.cells(axes, place)) for place in reference.windows(axes)):
-        with pytest.raises(ValueError, match=f"^max_pool{rank}d: window .* sees only padding: size"):
-            MAX[rank](x, dilation=dilation, **kwargs)
-        return
-    y, indices = MAX[rank](x, dilation=dilation, return_indices=True, **kwargs)
-    right, winners = reference.max_pool(x, axes=axes)
+@given(poolings(), st.booleans())
+def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(case, ties):
+    x = (RNG.integers(-1, 2, case.input_shape) if ties else normal(*case.input_shape)).astype(case.dtype)
+    y, indices = MAX[case.rank](x, return_indices=True, **case.settings)
+    right, winners = reference.max_pool(x, axes=case.axes)
     np.testing.assert_array_equal(y, right)
     np.testing.assert_array_equal(indices, winners)
-    dy = RNG.integers(-9, 10, y.shape).astype(dtype)
-    dx = gradient(lambda x: MAX[rank](x, dilation=dilation, **kwargs), x, dy)
-    assert (y.dtype, indices.dtype, dx.dtype) == (dtype, np.int64, dtype)
-    np.testing.assert_array_equal(dx, reference.max_unpool(dy, winners, sizes=shape[2:]))
+    dy = RNG.integers(-9, 10, y.shape).astype(case.dtype)
+    dx = gradient(lambda x: MAX[case.rank](x, **case.settings), x, dy)
+    assert (y.dtype, indices.dtype, dx.dtype) == (case.dtype, np.int64, case.dtype)
+    np.testing.assert_array_equal(dx, reference.max_unpool(dy, winners, sizes=case.sizes))
+
+
+@settings(max_examples=80)
+@given(conv_cases(1, asymmetric=True), st.booleans())
+def test_max_pooling_refuses_a_window_that_sees_only_padding_and_no_other(case, ceil_mode):
+    """A convolution takes such windows."""
+    axes = window_axes("test", case.sizes, case.kernel_size, case.stride, case.padding, case.dilation, ceil_mode)
+    (axis,) = axes
+    about = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation, "ceil_mode": ceil_mode}
+    if max(axis.before, axis.after) >= axis.span:
+        words = "need padding smaller than the window"
+    elif not all(any(reference.cells(axes, place)) for place in reference.windows(axes)):
+        words = "window .* sees only padding: size"
+    else:
+        assert F.max_pool1d(case.input(), case.kernel_size, **about).shape[2:] == (axis.out,)
+        return
+    with pytest.raises(ValueError, match=f"^max_pool1d: {words}"):
+        F.max_pool1d(case.input(), case.kernel_size, **about)
 
 
 def test_overlapping_windows_add_their_gradients_at_a_shared_winner():
@@ -95,17 +101,16 @@ def test_padding_may_be_anything_smaller_than_the_dilated_window():
 
 
 @settings(max_examples=40)
-@given(windows(dilations=1), st.booleans(), st.sampled_from([None, None, 1, 3, -2]))
+@given(poolings(max_dilation=1), st.booleans(), st.sampled_from([None, None, 1, 3, -2]))
 def test_average_pooling_divides_by_what_it_says(case, count_include_pad, divisor):
     """The divisor: all of the window that lies in the padded input, or in the input, or a number given."""
-    rank, shape, kwargs, dilation = case
-    x, pads = normal(*shape), kwargs["padding"]
-    y = AVG[rank](x, count_include_pad=count_include_pad, divisor_override=divisor, **kwargs)
-    axes = window_axes("test", shape[2:], *list(kwargs.values())[:3], dilation, kwargs["ceil_mode"])
-    assert y.shape == (*shape[:2], *(a.out for a in axes))
+    rank, axes, x = case.rank, case.axes, normal(*case.input_shape)
+    y = AVG[rank](x, count_include_pad=count_include_pad, divisor_override=divisor, **case.settings)
+    assert y.shape == case.output_shape
+    pads = [(a.before, a.after) for a in axes]
     padded = np.pad(x, [(0, 0), (0, 0), *pads])
-    inside = np.pad(np.ones(shape[2:]), [p if count_include_pad else (0, 0) for p in pads], constant_values=1)
-    counted = inside if count_include_pad else np.pad(np.ones(shape[2:]), pads)
+    inside = np.pad(np.ones(case.sizes), [p if count_include_pad else (0, 0) for p in pads], constant_values=1)
+    counted = inside if count_include_pad else np.pad(np.ones(case.sizes), pads)
     for place in reference.windows(axes):
         region = tuple(
             slice(o * a.stride, o * a.stride + a.window) for o, a in zip(place, axes, strict=True)
@@ -166,15 +171,13 @@ def test_the_global_average_is_the_mean_of_each_channel(batch):
 
 
 @settings(max_examples=40)
-@given(windows(dilations=1))
+@given(poolings(max_dilation=1))
 def test_unpooling_puts_the_values_of_disjoint_windows_back_where_they_were(case):
-    rank, shape, kwargs, _ = case
-    kwargs["stride"] = None  # windows side by side: no cell wins twice
-    x = normal(*shape)
-    y, indices = MAX[rank](x, return_indices=True, **kwargs)
-    del kwargs["ceil_mode"]
-    back = UNPOOL[rank](y, indices, **kwargs, output_size=shape)
-    assert back.shape == shape
+    x = normal(*case.input_shape)
+    window = {"kernel_size": case.kernel_size, "padding": case.padding}  # side by side: no cell wins twice
+    y, indices = MAX[case.rank](x, return_indices=True, **window, ceil_mode=case.ceil_mode)
+    back = UNPOOL[case.rank](y, indices, **window, output_size=x.shape)
+    assert back.shape == x.shape
     kept = back != 0
     np.testing.assert_array_equal(back[kept], x[kept])
     np.testing.assert_array_equal(np.sort(back[kept]), np.sort(y.ravel()))

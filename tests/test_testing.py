@@ -94,6 +94,15 @@ def test_each_layout_lies_in_memory_as_it_says(layout):
     assert (x.strides[0] < 0) == (layout == "reversed")
 
 
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("shape", [(), (0,), (0, 2), (1, 1)])
+def test_layouts_keep_shapes_that_have_little_to_lay_out(layout, shape):
+    x = np.ones(shape)
+    y = LAYOUTS[layout](x)
+    assert y.shape == shape
+    assert not np.may_share_memory(x, y)
+
+
 @given(tensors(shapes(), st.sampled_from([np.float32, np.float64]), layouts=list(LAYOUTS)))
 def test_tensors_require_grad_and_share_the_layout_that_was_drawn(x):
     assert x.requires_grad

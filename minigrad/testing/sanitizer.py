@@ -26,7 +26,7 @@ _MEANING = {
     "unwritten": "was never written, or comes from memory that was not",
     "read outside": "depends on what lies beside the arrays: something was read outside of one",
     "nondeterministic": "differs between two equal calls",
-    "race": "differs between two equal calls on several threads: a race",
+    "race": "differs between equal calls on one thread and on several: a race",
     "raised": "raised",
     "died": "ended its process",
 }

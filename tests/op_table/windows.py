@@ -1,58 +1,49 @@
 """Rows of convolutions, locally connected layers and poolings."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import reference
-from hypothesis import assume, strategies as st
+from hypothesis import strategies as st
 
 from minigrad.functional import pool as pooling
-from minigrad.ops.geometry import Axis, window_axes
+from minigrad.ops.geometry import window_axes
 from minigrad.ops.pool import Span
+from minigrad.testing import ConvCase, PoolCase, conv_cases, pool_cases
 from op_table.row import Case, add_row, shape, small_values, values
 
 
-def axes(draw: Any, rank: int) -> tuple[Axis, ...]:
-    """A window that fits: any size, stride, dilation and padding on either side."""
-    found = []
-    for _ in range(rank):
-        window, dilation, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
-        span = dilation * (window - 1) + 1
-        before, after = draw(st.integers(0, span)), draw(st.integers(0, span))
-        size = draw(st.integers(max(1, span - before - after), 6 if rank == 1 else 5))
-        if span > size + before + after:
-            before = span
-        found += window_axes("table", (size,), window, stride, ((before, after),), dilation)
-    return tuple(found)
+def convolutions(rank: int, **about: Any) -> st.SearchStrategy[ConvCase]:
+    """Windows that fit: any size, stride, dilation and padding on either side."""
+    return conv_cases(rank, max_batch=2, max_size=7 - rank, asymmetric=True, **about)
 
 
-def winograd_axes(draw: Any) -> tuple[Axis, ...]:
-    """Windows of 3 x 3 at stride 1, with three and more outputs."""
-    found: tuple[Axis, ...] = ()
-    for _ in range(2):
-        before, after = draw(st.integers(0, 2)), draw(st.integers(0, 2))
-        size = draw(st.integers(max(3, 5 - before - after), 5))
-        found += window_axes("table", (size,), 3, 1, ((before, after),), 1)
-    return found
+def poolings(rank: int, **about: Any) -> st.SearchStrategy[PoolCase]:
+    return pool_cases(rank, max_batch=2, max_size=7 - rank, asymmetric=True, **about)
+
+
+def winograd_case(draw: Any) -> ConvCase:
+    """Windows of 3 x 3 at stride 1, with three and more outputs, and channels enough."""
+    pads = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(2))
+    sizes = tuple(draw(st.integers(max(3, 5 - sum(p)), 5)) for p in pads)
+    filters = draw(st.integers(16, 17))
+    return ConvCase(sizes=sizes, kernel_size=(3, 3), padding=pads, in_channels=16, out_channels=filters)
 
 
 def conv_geometry(draw: Any, rank: int) -> tuple[Any, ...]:
     """A few of everything; now and then as many filters, or images, as it takes to reach each kernel."""
     kind = draw(st.sampled_from(["few"] * 9 + ["filters", "images", "depthwise"] + ["winograd"] * (rank == 2)))
-    groups = draw(st.integers(3, 5)) if kind == "depthwise" else 1 if kind == "winograd" else draw(st.integers(1, 2))
-    channels, filters = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-    samples = draw(st.integers(0, 2))
+    case = winograd_case(draw) if kind == "winograd" else draw(convolutions(rank))
     if kind == "filters":
-        filters = groups * draw(st.sampled_from([8, 16, 17, 33]))
-    elif kind == "winograd":
-        channels, filters, samples = 16, draw(st.integers(16, 17)), 1
-    elif kind != "few":
-        samples = draw(st.integers(4, 9))
-    where = winograd_axes(draw) if kind == "winograd" else axes(draw, rank)
-    x = (samples, channels, *(a.size for a in where))
-    w = (filters, channels // groups, *(a.window for a in where))
-    dy = (samples, filters, *(a.out for a in where))
-    return x, w, dy, {"axes": where, "groups": groups}
+        case = replace(case, out_channels=case.groups * draw(st.sampled_from([8, 16, 17, 33])))
+    elif kind == "depthwise":
+        groups = draw(st.integers(3, 5))
+        channels, filters = (groups * draw(st.integers(1, 2)) for _ in range(2))
+        case = replace(case, groups=groups, in_channels=channels, out_channels=filters)
+    if kind in ("images", "depthwise"):
+        case = replace(case, batch=draw(st.integers(4, 9)))
+    return case.input_shape, case.weight_shape, case.output_shape, {"axes": case.axes, "groups": case.groups}
 
 
 def conv_rows(rank: int) -> None:
@@ -108,11 +99,8 @@ def conv_rows(rank: int) -> None:
 
 def local_rows(rank: int) -> None:
     def shapes(draw: Any) -> tuple[Any, ...]:
-        where = axes(draw, rank)
-        samples, channels, filters = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
-        outs, windows = tuple(a.out for a in where), tuple(a.window for a in where)
-        x = (samples, channels, *(a.size for a in where))
-        return x, (*outs, filters, channels, *windows), (samples, filters, *outs), {"axes": where}
+        case = draw(convolutions(rank, max_groups=1))
+        return case.input_shape, (*case.output_shape[2:], *case.weight_shape), case.output_shape, {"axes": case.axes}
 
     def forward(draw: Any) -> Case:
         x, w, _, settings = shapes(draw)
@@ -137,9 +125,8 @@ def local_rows(rank: int) -> None:
 
 def pool_rows(rank: int) -> None:
     def pool(draw: Any) -> Case:
-        where = axes(draw, rank)
-        assume(all(any(reference.cells(where, place)) for place in reference.windows(where)))
-        return [values(draw, (draw(st.integers(0, 2)), 2, *(a.size for a in where)))], {"axes": where}
+        case = draw(poolings(rank))
+        return [values(draw, case.input_shape)], {"axes": case.axes}
 
     def winners(draw: Any) -> tuple[np.ndarray, tuple[int, ...]]:
         (x,), settings = pool(draw)
@@ -156,12 +143,7 @@ def pool_rows(rank: int) -> None:
     def spans(draw: Any) -> tuple[Span, ...]:
         if draw(st.booleans()):
             return tuple(pooling._adaptive_span(draw(st.integers(1, 5)), draw(st.integers(1, 4))) for _ in range(rank))
-        where: tuple[Axis, ...] = ()
-        for _ in range(rank):
-            window, ceil_mode = draw(st.integers(1, 3)), draw(st.booleans())
-            before, after = draw(st.integers(0, window - 1)), draw(st.integers(0, window - 1))
-            size = draw(st.integers(max(1, window - before - after), 5))
-            where += window_axes("table", (size,), window, draw(st.integers(1, 3)), ((before, after),), 1, ceil_mode)
+        where = draw(poolings(rank, max_dilation=1)).axes
         return pooling._spans(where, draw(st.booleans()), draw(st.sampled_from([None, None, 3])))
 
     def average(draw: Any) -> Case:
