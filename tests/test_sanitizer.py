@@ -1,5 +1,7 @@
 """The sanitizer finds what planted kernels do to memory, names it, and finds nothing else."""
 
+import os
+
 import numpy as np
 import planted_kernels as planted
 import pytest
@@ -54,6 +56,7 @@ def test_no_exception_is_lost_in_a_parallel_loop():
     assert found[("hidden_overrun", "raised")] == ("forward", None, None)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_kernel_that_ends_its_process_is_named():
     found, message = findings(planted.dying)
     assert found == {("dying", "died"): ("forward", None, None)}

@@ -179,6 +179,10 @@ def test_a_layer_may_be_a_module_an_op_or_a_function_and_what_is_not_checked_is_
     assert check_layer(nn.Linear(3, 2), x).ran == ALL
     assert check_layer(nn.Dropout(), x.numpy()).ran == ALL
     assert check_layer(mg.OPS["relu"], ConvCase(sizes=(3,), kernel_size=(1,))).ran == ALL[:-1]
+    assert set(check_layer(lambda i: i * 2, np.arange(3)).skipped.values()) == {
+        "nothing requires grad",
+        "a function has no state",
+    }
     report = check_layer(lambda x, w: x @ w, (x, np.ones((3, 2))), skip=["second order"])
     assert report.skipped == {"second order": "left out on request", "state_dict": "a function has no state"}
     assert str(report).splitlines()[1:] == [f"skipped: {k}: {v}" for k, v in report.skipped.items()]

@@ -91,14 +91,19 @@ def sanitize(layer: Any, case: Any, *, batched: int = 1, seed: int = 0, timeout:
         folder = Path(name)
         (folder / "task").write_bytes(pickle.dumps(task))
         children = {mode: _start(folder, mode) for mode in MODES}
-        found: dict[Finding, None] = {}
+        found: list[Finding] = []
         ran: dict[str, None] = {}
-        for mode, child in children.items():
-            findings, names = _results(folder, mode, child, timeout)
-            found |= dict.fromkeys(findings)
-            ran |= dict.fromkeys(names)
+        try:
+            for mode, child in children.items():
+                findings, names = _results(folder, mode, child, timeout)
+                found += findings
+                ran |= dict.fromkeys(names)
+        finally:
+            for child in children.values():
+                child.kill()
+                child.wait()
     if found:
-        raise SanitizeError(_without_echoes(list(found)))
+        raise SanitizeError(_without_echoes(found))
     if not ran:
         raise ValueError("sanitize: need a layer that calls an op; none ran")
     return SanitizeReport(tuple(ran))
@@ -110,7 +115,7 @@ def _start(folder: Path, mode: str) -> "subprocess.Popen[bytes]":
         settings |= {"MINIGRAD_SANITIZE": "1", "NUMBA_BOUNDSCHECK": "1", "NUMBA_FULL_TRACEBACKS": "1"}
     else:
         settings |= {"NUMBA_NUM_THREADS": str(max(THREADS, os.cpu_count() or 1))}
-    command = [sys.executable, "-m", "minigrad.testing.child", str(folder), mode]
+    command = [sys.executable, "-P", "-m", "minigrad.testing.child", str(folder), mode]
     with (folder / f"{mode}.out").open("wb") as out, (folder / f"{mode}.err").open("wb") as errors:
         return subprocess.Popen(command, env=os.environ | settings, stdout=out, stderr=errors)
 
@@ -123,10 +128,8 @@ def _results(
         code = child.wait(timeout)
         end = f"signal {-code}" if code < 0 else f"exit code {code}"
     except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
         end = f"not done after {timeout:g} s"
-    output, errors = ((folder / f"{mode}.{end}").read_text(errors="replace") for end in ("out", "err"))
+    output, errors = ((folder / f"{mode}.{name}").read_text(errors="replace") for name in ("out", "err"))
     answer, progress = folder / f"{mode}.json", folder / f"{mode}.progress"
     if answer.exists():
         result = json.loads(answer.read_text())

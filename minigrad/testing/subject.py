@@ -74,6 +74,10 @@ class Subject:
         arrays = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in self.arrays)
         return replace(self, layer=self._copied(), arrays=arrays)
 
+    def has_gradients(self) -> bool:
+        """Whether there is anything to differentiate by."""
+        return bool(self._leaves(self.layer, self.tensors()))
+
     def tensors(self) -> list[Tensor]:
         """The inputs as tensors over their memory; floating ones require grad."""
         return [_leaf(a) for a in self.arrays]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from minigrad.nn import Module
+from minigrad.op import Op
 
 
 class Parcel(NamedTuple):
@@ -55,7 +56,9 @@ def _pickled(layer: Any) -> bytes:
 
 
 def _shown(layer: Any) -> str:
-    return type(layer).__name__ if isinstance(layer, Module) else str(getattr(layer, "__qualname__", layer))
+    if isinstance(layer, Module):
+        return type(layer).__name__
+    return layer.name if isinstance(layer, Op) else str(getattr(layer, "__qualname__", layer))
 
 
 def _name_of(layer: Any) -> tuple[str, str] | None:
