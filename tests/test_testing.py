@@ -284,11 +284,7 @@ def largest_of_all(x):
     return x / abs(x.detach().numpy()).max()
 
 
-def of_strides(x):
-    return x * (1 if x.numpy().flags.c_contiguous else 2) if not x.requires_grad else x * _contiguity(x)
-
-
-def _contiguity(x):
+def contiguity(x):
     return float(x.detach().numpy().flags.c_contiguous)
 
 
@@ -319,7 +315,7 @@ MISTAKES = {
     "a forward that changes its input": (pair(shifted, same), "unchanged inputs", "forward changed x[0, 0]", ()),
     "a forward that changes a parameter": (Moving(), "unchanged inputs", "forward changed weight[0]", ()),
     "a backward that changes dy": (pair(copied, halving), "unchanged inputs", "backward changed dy 0[0, 0]", ()),
-    "a result by strides": (lambda x: x * _contiguity(x), "memory layouts", "strided inputs give something else", ()),
+    "a result by strides": (lambda x: x * contiguity(x), "memory layouts", "strided inputs give something else", ()),
     "a write to what may be read only": (refusing_read_only, "memory layouts", "read-only inputs raise ValueError", ()),
     "no empty batch": (
         largest_of_all,

@@ -67,7 +67,7 @@ def fresh_memory(byte: int, fill: int) -> Iterator[list[Guarded]]:
 
     def make(original: Callable[..., np.ndarray], fill: int) -> Callable[..., np.ndarray]:
         def replacement(shape: Any, dtype: Any = float, order: str = "C", **others: Any) -> np.ndarray:
-            if order not in "CK" or others:
+            if order != "C" or others or np.dtype(dtype).hasobject:
                 return original(shape, dtype, order, **others)
             sides = (shape,) if np.ndim(shape) == 0 else tuple(shape)
             made.append(guarded(sides, dtype, byte, fill))
@@ -78,9 +78,11 @@ def fresh_memory(byte: int, fill: int) -> Iterator[list[Guarded]]:
     def make_like(original: Callable[..., np.ndarray], fill: int) -> Callable[..., np.ndarray]:
         def replacement(prototype: Any, dtype: Any = None, order: str = "K", **others: Any) -> np.ndarray:
             like = np.asanyarray(prototype)
-            if type(like) is not np.ndarray or not like.flags.c_contiguous or order not in "CKA" or others:
+            kind = np.dtype(like.dtype if dtype is None else dtype)
+            is_plain = type(like) is np.ndarray and like.flags.c_contiguous and not kind.hasobject
+            if not is_plain or order not in "CKA" or others:
                 return original(prototype, dtype, order, **others)
-            made.append(guarded(like.shape, like.dtype if dtype is None else dtype, byte, fill))
+            made.append(guarded(like.shape, kind, byte, fill))
             return made[-1].array
 
         return replacement
