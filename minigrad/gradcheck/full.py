@@ -82,14 +82,21 @@ def check(problem: Problem, base: Base, analytic: np.ndarray, tolerance: Toleran
         for start in range(block.place.start, block.place.stop, at_once):
             columns = np.arange(start, min(start + at_once, block.place.stop))
             Examination(base, columns, scale[columns], unit, whole.part(columns), tolerance).run(affine)
-    wrong = np.flatnonzero((whole.state == FAILED).any(axis=1))
-    for start in range(0, wrong.size, at_once):
-        columns = wrong[start : start + at_once]
-        around = kinks.around(base, scale, columns)
-        part = whole.analytic[columns]
-        is_within = (part >= around.low) & (part <= around.high)
-        whole.state[columns] = np.where((whole.state[columns] == FAILED) & is_within, KINKED, whole.state[columns])
+    _allow_for_kinks(base, scale, whole, at_once)
     return whole
+
+
+def _allow_for_kinks(base: Base, scale: np.ndarray, sheet: Sheet, at_once: int) -> None:
+    """Take back what was held against elements at a point where several kinks meet."""
+    suspects = sheet.state == FAILED
+    if suspects.any():
+        suspects &= kinks.at_point(base, scale)
+    columns = np.flatnonzero(suspects.any(axis=1))
+    for start in range(0, columns.size, at_once):
+        some = columns[start : start + at_once]
+        around = kinks.around(base, scale, some)
+        is_within = (sheet.analytic[some] >= around.low) & (sheet.analytic[some] <= around.high)
+        sheet.state[some] = np.where(suspects[some] & is_within, KINKED, sheet.state[some])
 
 
 def _sizes(problem: Problem, base: Base, analytic: np.ndarray) -> np.ndarray:

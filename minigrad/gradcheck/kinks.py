@@ -25,6 +25,15 @@ class Range(NamedTuple):
     high: np.ndarray
 
 
+def at_point(base: Base, scale: np.ndarray) -> np.ndarray:
+    """Which outputs have a kink or a jump at the point: along a random direction all of them show."""
+    rng = np.random.default_rng(29)
+    direction = scale * rng.choice([-1, 1], scale.size) * rng.uniform(0.5, 1.0, scale.size)
+    near, nearer = (differences.along(base, direction, h) for h in (_NEAR, _NEAR / 8))
+    jumps = np.abs(near.rise - nearer.rise) <= 0.5 * near.rise  # of what is smooth an eighth is left
+    return ((near.is_kink & nearer.is_kink) | jumps)[0]
+
+
 def around(base: Base, scale: np.ndarray, columns: np.ndarray) -> Range:
     """The range of derivatives by some columns at random points near by; `scale` is that of all inputs.
 
