@@ -114,11 +114,13 @@ def _rows(problem: Problem, report: Report, base: Base) -> np.ndarray | None:
 
 
 def _judge(problem: Problem, report: Report, rows: np.ndarray, sheet: Sheet) -> None:
-    report.wrong = _elements(problem, sheet, full.FAILED)
-    report.undecided = _elements(problem, sheet, full.OPEN)
+    """Add what a comparison found."""
+    wrong = _elements(problem, sheet, full.FAILED)
+    report.wrong += wrong
+    report.undecided += _elements(problem, sheet, full.OPEN)
     columns = np.flatnonzero((sheet.state == full.KINKED).any(axis=1))
-    report.kinks = [(block.name, index) for block, index in (owner(problem.inputs, int(c)) for c in columns)]
-    if report.wrong:
+    report.kinks += [(block.name, index) for block, index in (owner(problem.inputs, int(c)) for c in columns)]
+    if wrong:
         report.causes += causes.explain(problem, rows, sheet.numerical.T, (sheet.state == full.FAILED).T)
 
 

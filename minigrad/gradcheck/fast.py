@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.gradcheck import differences
+from minigrad.gradcheck import differences, kinks
 from minigrad.gradcheck.differences import EPS, Base
-from minigrad.gradcheck.full import FAILED, OPEN, Examination, Sheet, Tolerance
+from minigrad.gradcheck.full import FAILED, KINKED, OPEN, Examination, Sheet, Tolerance
 from minigrad.gradcheck.problem import Problem, Recording, owner
 from minigrad.gradcheck.report import Element
 
@@ -122,7 +122,8 @@ def check(problem: Problem, base: Base, recording: Recording, delta: float, powe
     for block in problem.inputs:
         size = smallest / delta / projector.lengths[block.place].max(initial=EPS)
         norms = np.sqrt(squares[block.place] / count)
-        floors.append(Floor(block.name, size, int(np.count_nonzero((norms > 0) & (norms < size)))))
+        below = int(np.count_nonzero((norms > 0) & (norms < size)))
+        floors.append(Floor(block.name, size / projector.weights.min(initial=np.inf), below))
     return Outcome([], undecided, floors)
 
 
@@ -153,10 +154,14 @@ def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differen
     terms = np.append(base.y[output], row * projector.lengths)
     unit = np.max(np.abs(terms), initial=0.0, where=np.isfinite(terms)) / scale
     Examination(alone, np.array([column]), scale, unit, sheet, Tolerance()).run(affine=False)
+    state = int(sheet.state[0, 0])
+    if state == FAILED and kinks.at_point(alone, projector.lengths)[0]:
+        low, high = kinks.around(alone, projector.lengths, np.array([column]))
+        state = KINKED if low[0, 0] <= row[column] <= high[0, 0] else FAILED
     block, index = owner(projector.problem.outputs, output)
     by, at = owner(projector.problem.inputs, column)
     numbers = float(row[column]), float(sheet.numerical[0, 0]), float(sheet.bar[0, 0])
-    return Element(block.name, index, by.name, at, *numbers), int(sheet.state[0, 0])
+    return Element(block.name, index, by.name, at, *numbers), state
 
 
 def _badness(off: float, bar: float) -> float:
