@@ -102,10 +102,12 @@ def _allow_for_kinks(base: Base, scale: np.ndarray, sheet: Sheet, at_once: int) 
 def _sizes(problem: Problem, base: Base, analytic: np.ndarray) -> np.ndarray:
     """For each output element how large its tensor is, or changes when an input changes by its own length."""
     sizes = np.zeros(base.y.size)
+    away = base.values(base.x + np.concatenate([differences.scales(base.x[b.place]) for b in problem.inputs]))
     for output in problem.outputs:
         parts = [base.y[output.place]]
         parts += [analytic[output.place, b.place] * differences.length(base.x[b.place]) for b in problem.inputs]
-        sizes[output.place] = max(np.abs(p).max(initial=0.0, where=np.isfinite(p)) for p in parts)
+        largest = [np.abs(p).max(initial=0.0, where=np.isfinite(p)) for p in (*parts, away[output.place])]
+        sizes[output.place] = max(largest[:-1]) or largest[-1]  # where all is zero: its size elsewhere
     return sizes
 
 
