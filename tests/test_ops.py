@@ -82,7 +82,7 @@ def test_memory_layout_makes_no_difference_and_inputs_stay_as_they_are(name, dat
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_first_derivatives_agree_with_differences(name, data):
     row = ROWS[name]
@@ -190,7 +190,7 @@ def test_a_rule_that_is_one_percent_off_is_caught_input_by_input(name, monkeypat
     floating: set[int] = set()
     right = op.rule
 
-    @settings(max_examples=12, database=None)
+    @settings(max_examples=8, database=None)
     @given(data=st.data())
     def hunt(data):
         arrays, kwargs = row.draw(data.draw)
