@@ -151,7 +151,7 @@ def test_every_layer_has_a_row():
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_the_layer_has_every_property(name, data):
     layer, case, about = data.draw(ROWS[name])

@@ -45,7 +45,7 @@ def test_every_registered_op_has_a_row():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_values_agree_with_the_reference(name, dtype, data):
     row = ROWS[name]
@@ -102,7 +102,7 @@ def test_second_derivatives_agree_with_differences(name, data):
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_gradients_are_the_same_whether_they_are_recorded_or_not(name, data):
     """A rule may take a kernel for arrays and ops for tensors; output by output, since such a kernel may need that."""
@@ -140,7 +140,7 @@ def test_gradients_keep_the_dtype_and_shape_of_their_inputs(name, dtype, data):
 
 
 @pytest.mark.parametrize(("name", "position"), [(name, i) for name in NAMES for i in ROWS[name].linear])
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_linear_ops_satisfy_the_adjoint_identity(name, position, data):
     """<K x, y> = <x, K' y>, to rounding: with K the op as a function of one input."""

@@ -29,7 +29,7 @@ def poolings(**about):
     return st.integers(1, 2).flatmap(lambda rank: pool_cases(rank, max_size=6, max_batch=2, asymmetric=True, **about))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(poolings(), st.booleans())
 def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(case, ties):
     x = (RNG.integers(-1, 2, case.input_shape) if ties else normal(*case.input_shape)).astype(case.dtype)
@@ -43,7 +43,7 @@ def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(c
     np.testing.assert_array_equal(dx, reference.max_unpool(dy, winners, sizes=case.sizes))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(conv_cases(1, asymmetric=True), st.booleans())
 def test_max_pooling_refuses_a_window_that_sees_only_padding_and_no_other(case, ceil_mode):
     """A convolution takes such windows."""
