@@ -61,7 +61,8 @@ def backward_faults(
         rounded = np.max([np.abs(recording.pulled(dy * nudge) - dx) for nudge in nudges], axis=0)
         for block in problem.inputs:  # a gradient may be zero but for rounding, its own or that of what it is made of
             usual = np.abs(dy) @ np.abs(base.y) / length(problem.x[block.place])
-            slack[block.place] += 1e-12 * usual + 64 * rounded[block.place].max(initial=0.0)
+            rounding = np.max(rounded[block.place], initial=0.0, where=np.isfinite(rounded[block.place]))
+            slack[block.place] += 1e-12 * usual + 64 * rounding
         bent = np.flatnonzero(np.isfinite(expected) & ~(np.abs(dx - expected) <= slack))
     if bent.size:
         where = subscript(*_input(problem, bent[0]))
