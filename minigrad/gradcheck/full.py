@@ -107,7 +107,8 @@ def _sizes(problem: Problem, base: Base, analytic: np.ndarray) -> np.ndarray:
         parts = [base.y[output.place]]
         parts += [analytic[output.place, b.place] * differences.length(base.x[b.place]) for b in problem.inputs]
         largest = [np.abs(p).max(initial=0.0, where=np.isfinite(p)) for p in (*parts, away[output.place])]
-        sizes[output.place] = max(largest[:-1]) or largest[-1]  # where all is zero: its size elsewhere
+        here, elsewhere = max(largest[:-1]), largest[-1]  # where all but vanishes, its size elsewhere counts
+        sizes[output.place] = max(here, differences.EPS * elsewhere) if here else elsewhere
     return sizes
 
 
