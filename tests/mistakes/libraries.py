@@ -1,7 +1,6 @@
 """The pairs of the table as functions of each library's tensors."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -104,7 +103,3 @@ def torch_leaves(inputs: tuple[np.ndarray, ...]) -> list[Any]:
     import torch
 
     return [torch.tensor(a, requires_grad=True) for a in inputs]
-
-
-def names_of(function: Function) -> list[str]:
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
