@@ -1,5 +1,6 @@
 """What is probably wrong with a rule, from the pattern of its errors."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class Part:
 
     output: Block
     input: Block
+    by_all: np.ndarray  # the numerical one by all inputs
     analytic: np.ndarray
     numerical: np.ndarray
     wrong: np.ndarray
@@ -45,13 +47,13 @@ def explain(problem: Problem, analytic: np.ndarray, numerical: np.ndarray, wrong
         for block in problem.inputs:
             place = output.place, block.place
             if wrong[place].any():
-                part = Part(output, block, analytic[place], numerical[place], wrong[place])
-                found += list(_causes(problem, part, numerical[output.place]))[:1]
+                part = Part(output, block, numerical[output.place], analytic[place], numerical[place], wrong[place])
+                found += itertools.islice(_causes(problem, part), 1)
     return list(dict.fromkeys(found))
 
 
-def _causes(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
-    """Causes of one part, the surest first; `row` is the Jacobian of the output by all inputs."""
+def _causes(problem: Problem, part: Part) -> Iterator[Cause]:
+    """Causes of one part, the surest first."""
     bad = part.analytic[part.wrong]
     if not np.isfinite(bad).all():
         yield Cause("nonfinite", f"{part.where} is not finite")
@@ -60,7 +62,7 @@ def _causes(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
         yield Cause("zero", f"{part.where} is zero: is its history cut, or does the rule leave it out?")
         return
     for search in (_sign, _exchanged, _factor, _reduction, _overlap, _turned, _element, _edge):
-        yield from search(problem, part, row)
+        yield from search(problem, part)
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
@@ -68,19 +70,19 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.all(np.abs(a - b) <= _ALIKE * size)) and size > 0
 
 
-def _sign(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _sign(problem: Problem, part: Part) -> Iterator[Cause]:
     if _alike(part.analytic, -part.numerical):
         yield Cause("sign", f"{part.where} has the wrong sign")
 
 
-def _exchanged(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _exchanged(problem: Problem, part: Part) -> Iterator[Cause]:
     for other in problem.inputs:
         is_another = other.name != part.input.name and other.shape == part.input.shape
-        if is_another and _alike(part.analytic, row[:, other.place]):
+        if is_another and _alike(part.analytic, part.by_all[:, other.place]):
             yield Cause("exchanged", f"{part.where} is that by {other.name}")
 
 
-def _factor(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _factor(problem: Problem, part: Part) -> Iterator[Cause]:
     large = np.abs(part.numerical) > _LARGE * np.abs(part.numerical).max()
     ratios = part.analytic[large] / part.numerical[large]
     if ratios.size < 2 or not part.wrong[large].all():
@@ -91,7 +93,7 @@ def _factor(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
     if not _alike(part.analytic, factor * part.numerical):
         return
     words = f"{part.where} is {factor:.6g} times what it should be"
-    for size, what in _sizes(problem, part):
+    for size, what in _counts(problem, part):
         if size > 1 and abs(factor / size - 1) <= _ALIKE:
             words += f": a missing mean over {what}?"
             break
@@ -101,7 +103,7 @@ def _factor(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
     yield Cause("factor", words)
 
 
-def _sizes(problem: Problem, part: Part) -> Iterator[tuple[int, str]]:
+def _counts(problem: Problem, part: Part) -> Iterator[tuple[int, str]]:
     """Numbers that a mean may have divided by."""
     for block in (*problem.inputs, part.output):
         if block.shape:
@@ -113,7 +115,7 @@ def _sizes(problem: Problem, part: Part) -> Iterator[tuple[int, str]]:
             yield length, f"axis {axis} of {block.name}"
 
 
-def _reduction(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _reduction(problem: Problem, part: Part) -> Iterator[Cause]:
     """Only one element along an axis of dy arrives: a broadcast axis that was not summed over."""
     shape = part.output.shape
     wrong = part.wrong.any(axis=1).reshape(shape)
@@ -132,7 +134,7 @@ def _reduction(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]
                 return
 
 
-def _overlap(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _overlap(problem: Problem, part: Part) -> Iterator[Cause]:
     """Elements that several outputs reach get only what one of them sends."""
     reached = (part.numerical != 0) & (np.abs(part.numerical) > _ALIKE * np.abs(part.numerical).max())
     shared = reached.sum(axis=0) > 1
@@ -144,7 +146,7 @@ def _overlap(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
         yield Cause("overlap", f"{part.where} is overwritten where windows overlap, instead of added to")
 
 
-def _turned(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _turned(problem: Problem, part: Part) -> Iterator[Cause]:
     """The right gradient, but of a flipped or transposed filter, or itself flipped or transposed."""
     for kind, words, turn, axes in _TURNS:
         for side, block in ((1, part.input), (0, part.output)):
@@ -160,7 +162,7 @@ def _turned(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
             array = problem.x[other.place].reshape(other.shape)
             if turn(array).shape != array.shape or np.array_equal(turn(array), array):
                 continue
-            if _is_gradient_at(problem, part, problem.with_input(other.name, turn)):
+            if _is_gradient_at(problem, part, problem.with_input(other, turn(array).reshape(-1))):
                 yield Cause(kind, f"{part.where} is right for {other.name} {words}")
                 return
 
@@ -191,7 +193,7 @@ def _is_gradient_at(problem: Problem, part: Part, x: np.ndarray) -> bool:
     return True
 
 
-def _edge(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _edge(problem: Problem, part: Part) -> Iterator[Cause]:
     """Wrong only in the last, or first, rows or columns of an input or output."""
     for block, wrong in ((part.input, part.wrong.any(axis=0)), (part.output, part.wrong.any(axis=1))):
         wrong = wrong.reshape(block.shape)
@@ -207,7 +209,7 @@ def _edge(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
                 return
 
 
-def _element(problem: Problem, part: Part, row: np.ndarray) -> Iterator[Cause]:
+def _element(problem: Problem, part: Part) -> Iterator[Cause]:
     """Wrong by one element only, by a factor."""
     columns = np.flatnonzero(part.wrong.any(axis=0))
     if columns.size == 1 and part.wrong.shape[1] > 1:

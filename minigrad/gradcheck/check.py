@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.gradcheck import behaviour, causes, differences, fast, full, higher, single
-from minigrad.gradcheck.differences import Base
 from minigrad.gradcheck.full import Sheet, Tolerance
-from minigrad.gradcheck.problem import Problem, owner
+from minigrad.gradcheck.problem import Problem, named
 from minigrad.gradcheck.report import Cause, Element, GradcheckError, Report
 from minigrad.op import GradientShapeError
 
@@ -32,7 +31,7 @@ def gradcheck(
 
     `func` is a function of tensors, an op, or a module, whose parameters are then checked by name. Checked are inputs
     that require grad. An element passes where |analytic - numerical| is at most atol + rtol |numerical| plus the
-    error bar of the numerical value, which follows from differences at two steps and the noise of func itself. Steps
+    error bar of the numerical value, which follows from differences at several steps and the noise of func. Steps
     follow from the scale of an input (`eps` sets the first one); affine functions are recognised, and checked exactly.
     Where func has a kink (ReLU's zero, a tie in max pooling), any value between the one-sided derivatives is right.
 
@@ -43,12 +42,12 @@ def gradcheck(
     with probability `power`, down to a floor that the report states: log(1 - power) / log(3/4) of them, 25 by default,
     whatever the size of the Jacobian. An element that is wrong is then found by bisection.
 
-    Returns a `Report`: true where everything passed.
     `check_forward_ad` also compares `jvp` with the Jacobian, along random directions.
 
     Inputs in float32 are checked in float64 first; then their gradients, and the function's values, are compared with
     those in float64, and where the function is linear, the rule with its transpose, within bounds on rounding.
 
+    Returns a `Report`: true where everything passed.
     Raises: GradcheckError, whose `report` is the same, where an element is wrong (unless `raise_exception=False`);
     ValueError where no input requires grad; TypeError for float32 inputs in `fast_mode`, or of a function that is not
     linear and cannot be computed in float64.
@@ -93,24 +92,17 @@ def gradgradcheck(
 def _whole(problem: Problem, report: Report, tolerance: Tolerance) -> None:
     """Fill a report with what the whole Jacobian shows."""
     base = differences.at(problem)
-    rows = _rows(problem, report, base)
-    if rows is not None:
-        _judge(problem, report, rows, full.check(problem, base, rows, tolerance))
-
-
-def _rows(problem: Problem, report: Report, base: Base) -> np.ndarray | None:
-    """The Jacobian by the rules, unless the function or a rule does something that makes it meaningless."""
     recording, leaves = problem.recorded()
     report.causes += behaviour.forward_faults(problem, base, leaves)
     if report.causes:
-        return None
+        return  # the Jacobian means nothing
     try:
         rows = full.jacobian(problem, recording)
     except GradientShapeError as error:
         report.causes.append(_misshapen(error))
-        return None
+        return
     report.causes += behaviour.backward_faults(problem, base, recording, leaves, rows)
-    return rows
+    _judge(problem, report, rows, full.check(problem, base, recording, rows, tolerance))
 
 
 def _judge(problem: Problem, report: Report, rows: np.ndarray, sheet: Sheet) -> None:
@@ -119,21 +111,25 @@ def _judge(problem: Problem, report: Report, rows: np.ndarray, sheet: Sheet) -> 
     report.wrong += wrong
     report.undecided += _elements(problem, sheet, full.OPEN)
     columns = np.flatnonzero((sheet.state == full.KINKED).any(axis=1))
-    report.kinks += [(block.name, index) for block, index in (owner(problem.inputs, int(c)) for c in columns)]
+    report.kinks += [named(problem.inputs, column) for column in columns]
     if wrong:
         report.causes += causes.explain(problem, rows, sheet.numerical.T, (sheet.state == full.FAILED).T)
 
 
 def _single(problem: Problem, report: Report, tolerance: Tolerance) -> None:
     """Fill a report on float32 inputs: what is wrong in float64 too, else what is wrong in float32 alone."""
-    twin = single.twin_of(problem)
+    twin, reason = None, None
+    try:
+        twin = single.twin_of(problem)
+    except single.SingleOnly as error:
+        reason = error
     linear = single.linear_inputs(problem, twin)
     others = [block.name for block in problem.inputs if block.name not in linear]
-    if twin is None and others:
+    if reason and others:
         raise TypeError(
             f"{problem.caller}: the function is not linear in {', '.join(others)}, and cannot be computed in float64, "
-            "with which its gradient in float32 would be compared"
-        )
+            f"with which its gradient in float32 would be compared: {reason}"
+        ) from reason
     if twin is not None:
         _whole(twin, report, tolerance)
         if report.verdict == "fail":
@@ -183,10 +179,8 @@ def _elements(problem: Problem, sheet: Sheet, state: int) -> list[Element]:
     """The elements in a state, those with the largest errors first."""
     found = []
     for column, row in np.argwhere(sheet.state == state):
-        output, at = owner(problem.outputs, int(row))
-        block, index = owner(problem.inputs, int(column))
-        values = (float(a[column, row]) for a in (sheet.analytic, sheet.numerical, sheet.bar))
-        found.append(Element(output.name, at, block.name, index, *values))
+        names = *named(problem.outputs, row), *named(problem.inputs, column)
+        found.append(Element(*names, *(float(a[column, row]) for a in (sheet.analytic, sheet.numerical, sheet.bar))))
     found.sort(key=lambda e: -abs(e.analytic - e.numerical) if np.isfinite(e.analytic) else -np.inf)
     return found
 

@@ -1,4 +1,4 @@
-"""Numerical derivatives with error bars: differences at two steps, their noise, and the two sides of a kink."""
+"""Numerical derivatives with error bars: differences at several steps, their noise, and the two sides of a kink."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,21 +9,31 @@ import numpy as np
 from minigrad.gradcheck.problem import Block, Problem
 
 EPS = float(np.finfo(np.float64).eps)
-Map = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Base:
-    """The function at the point of the check: its value, and the noise of each output (a standard deviation)."""
+    """The function at the point of the check."""
 
-    values: Map
+    values: Callable[[np.ndarray], np.ndarray]
     x: np.ndarray
     y: np.ndarray
-    noise: np.ndarray
+    noise: np.ndarray  # of each output: a standard deviation
+    far: np.ndarray  # the function at two points a good way off: it may all but vanish at this one
 
     def error(self, *ys: np.ndarray) -> np.ndarray:
         """A bound on the rounding of one value among `ys`, element by element."""
         return 4 * self.noise + 4 * EPS * np.max(np.abs(ys), axis=0)
+
+    def of(self, output: int) -> "Base":
+        """The same for one output element alone."""
+        y, noise, far = (a[..., [output]] for a in (self.y, self.noise, self.far))
+        return Base(lambda x: self.values(x)[[output]], self.x, y, noise, far)
+
+    @property
+    def elsewhere(self) -> np.ndarray:
+        """How large each output is a good way off."""
+        return np.max(np.abs(self.far), axis=0, initial=0.0, where=np.isfinite(self.far))
 
 
 def scales(x: np.ndarray) -> np.ndarray:
@@ -46,8 +56,9 @@ def at(problem: Problem) -> Base:
     """
     rng = np.random.default_rng(7)
     direction = np.concatenate([np.zeros(0), *(scales(problem.x[b.place]) for b in problem.inputs)])
-    direction *= rng.choice([-1, 1], direction.size) * rng.uniform(0.5, 1.0, direction.size) * 2.0**-45
-    near = np.array([problem.values(problem.x + k * direction) for k in range(1, 9)])
+    direction *= rng.choice([-1, 1], direction.size) * rng.uniform(1.0, 2.0, direction.size)
+    near = np.array([problem.values(problem.x + k * 2.0**-46 * direction) for k in range(1, 9)])
+    far = np.array([problem.values(problem.x + k * direction) for k in (-1, 1)])
     y = problem.values(problem.x)
     noise = np.zeros(y.shape)
     with np.errstate(all="ignore"):
@@ -57,7 +68,7 @@ def at(problem: Problem) -> Base:
             gamma *= order / (2 * (2 * order - 1))  # (k!)^2 / (2k)!: white noise has variance 1
             if order >= 3:
                 noise = np.fmax(noise, np.sqrt(gamma * np.mean(differences**2, axis=0)))
-    return Base(problem.values, problem.x, y, np.where(np.isfinite(noise), noise, 0.0))
+    return Base(problem.values, problem.x, y, np.where(np.isfinite(noise), noise, 0.0), far)
 
 
 def is_affine(base: Base, block: Block) -> bool:
@@ -93,16 +104,14 @@ class Once(NamedTuple):
     slope: np.ndarray
     noise: np.ndarray
     bend: np.ndarray  # of the slopes on either side
-    blur: np.ndarray  # of the derivative itself, over the rounding of x: f'' eps |x|
 
 
 def forward(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
     """One-sided differences: exact for an affine function, whatever the step."""
     up, h = moved(base, columns, steps)
-    straight = np.zeros(up.shape)
     with np.errstate(all="ignore"):
         error = base.error(*np.broadcast_arrays(up, base.y))
-        return Once((up - base.y) / h, error / np.abs(h), bend=straight, blur=straight)
+        return Once((up - base.y) / h, error / np.abs(h), bend=np.zeros(up.shape))
 
 
 def central(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
@@ -113,12 +122,7 @@ def central(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
     with np.errstate(all="ignore"):
         error = base.error(*np.broadcast_arrays(up, down))
         bend = np.abs((up - base.y) / above - (down - base.y) / below)
-        return Once((up - down) / h, 2 * error / h, bend, blur(base, columns, bend, above))
-
-
-def blur(base: Base, columns: np.ndarray, bend: np.ndarray, h: np.ndarray) -> np.ndarray:
-    """How much a derivative changes over the rounding of x, from the slopes' bend over h."""
-    return 8 * EPS * np.abs(base.x[columns])[:, None] * bend / np.abs(h)
+        return Once((up - down) / h, 2 * error / h, bend)
 
 
 class Closely(NamedTuple):
@@ -127,7 +131,6 @@ class Closely(NamedTuple):
     slope: np.ndarray  # Richardson's: exact for polynomials of degree 4
     slack: np.ndarray  # its change when the step doubles
     noise: np.ndarray  # of a slope
-    bend: np.ndarray  # of the slopes on either side, over h
     left: np.ndarray  # one-sided slopes, exact for polynomials of degree 2
     right: np.ndarray
     side_bar: np.ndarray  # what those may be off by
@@ -160,7 +163,6 @@ def richardson(base: Base, after: Callable[[int], tuple[np.ndarray, np.ndarray]]
             slope,
             slope - twice - (twice - far) / 3,
             noise,
-            doubled / 2,
             left,
             right,
             np.maximum(np.abs(sides[1] - sides[2]), np.abs(sides[-1] - sides[-2])) + 4 * noise,

@@ -9,7 +9,6 @@ each times u_i v_j, is E_ij; so one of the four is at least as large. n independ
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from minigrad.gradcheck import differences, kinks
 from minigrad.gradcheck.differences import EPS, Base
 from minigrad.gradcheck.full import FAILED, KINKED, OPEN, Examination, Sheet, Tolerance
-from minigrad.gradcheck.problem import Problem, Recording, owner
+from minigrad.gradcheck.problem import Problem, Recording, named
 from minigrad.gradcheck.report import Element
 
 _LEVELS = (9, 13, 17, 20, 23)  # of the steps along a direction: 2^-9 of the inputs' scale and so on
@@ -148,20 +147,18 @@ def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differen
         return _badness(*projector.error(projector.look(some, unit), unit, np.where(part, row, 0.0), some))
 
     column = _descend(base.x.size, by_inputs)
-    alone = replace(base, values=lambda x: base.values(x)[[output]], y=base.y[[output]], noise=base.noise[[output]])
+    alone = base.of(output)
     sheet = Sheet.blank(np.array([[row[column]]]))
     scale = differences.scales(base.x[[column]])
     terms = np.append(base.y[output], row * projector.lengths)
-    unit = np.max(np.abs(terms), initial=0.0, where=np.isfinite(terms)) / scale
-    Examination(alone, np.array([column]), scale, unit, sheet, Tolerance()).run(affine=False)
+    size = np.max(np.abs(terms), initial=0.0, where=np.isfinite(terms))
+    Examination(alone, np.array([column]), scale, size / scale, sheet, Tolerance()).run(affine=False)
     state = int(sheet.state[0, 0])
     if state == FAILED and kinks.at_point(alone, projector.lengths)[0]:
         low, high = kinks.around(alone, projector.lengths, np.array([column]))
         state = KINKED if low[0, 0] <= row[column] <= high[0, 0] else FAILED
-    block, index = owner(projector.problem.outputs, output)
-    by, at = owner(projector.problem.inputs, column)
-    numbers = float(row[column]), float(sheet.numerical[0, 0]), float(sheet.bar[0, 0])
-    return Element(block.name, index, by.name, at, *numbers), state
+    names = *named(projector.problem.outputs, output), *named(projector.problem.inputs, column)
+    return Element(*names, float(row[column]), float(sheet.numerical[0, 0]), float(sheet.bar[0, 0])), state
 
 
 def _badness(off: float, bar: float) -> float:

@@ -11,18 +11,15 @@ class Gradient:
     """The function (inputs, v) -> gradients of <func(*inputs), v> by those of the inputs that are checked."""
 
     def __init__(self, problem: Problem):
-        self._func, self._names = problem.func, [block.name for block in problem.inputs]
-        self._count = len(problem.names)
-        cotangents = [b.name.replace("output", "v") for b in problem.outputs]
-        self.input_names = [*problem.names, *cotangents]
-        self.output_names = [f"d/d{name}" for name in self._names]
+        self._problem = problem
+        self.input_names = [*problem.names, *(block.name.replace("output", "v") for block in problem.outputs)]
+        self.output_names = [f"d/d{block.name}" for block in problem.inputs]
 
     def __call__(self, *args: Tensor) -> tuple[Tensor, ...]:
-        inputs, vs = args[: self._count], args[self._count :]
+        count = len(self._problem.names)
+        inputs, vs = args[:count], args[count:]
         wanted = [x for x in inputs if x.requires_grad]
-        result = self._func(*inputs)
-        outputs = [y for y in (result if isinstance(result, (tuple, list)) else [result]) if y.dtype.kind == "f"]
-        reached = [(y, v) for y, v in zip(outputs, vs, strict=True) if y.requires_grad]
+        reached = [(y, v) for y, v in zip(self._problem.called(inputs), vs, strict=True) if y.requires_grad]
         if not reached:
             return tuple(x * 0.0 for x in wanted)
         ys, dys = zip(*reached, strict=True)

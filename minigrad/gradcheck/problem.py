@@ -33,10 +33,10 @@ def _laid_out(names: Sequence[str], arrays: Sequence[np.ndarray]) -> list[Block]
     return blocks
 
 
-def owner(blocks: Sequence[Block], number: int) -> tuple[Block, tuple[int, ...]]:
-    """The block that holds an element of the flat vector, and the element's index there."""
+def named(blocks: Sequence[Block], number: int | np.integer[Any]) -> tuple[str, tuple[int, ...]]:
+    """An element of the flat vector: the name of the block that holds it, and its index there."""
     block = next(b for b in blocks if b.place.start <= number < b.place.stop)
-    return block, block.element(number - block.place.start)
+    return block.name, block.element(int(number) - block.place.start)
 
 
 class Recording:
@@ -90,7 +90,7 @@ class Problem:
         self.inputs = _laid_out([names[i] for i in checked], [self._given[i] for i in checked])
         self.x = np.concatenate([self._given[i].reshape(-1) for i in checked]).astype(np.float64)
         with modes.enable_grad():
-            outputs = self._outputs(self.arguments(self.x))
+            outputs = self.called(self.arguments(self.x))
         arrays = [y.detach().numpy() for y in outputs]
         labels = getattr(func, "output_names", None) or (
             ["output"] if len(outputs) == 1 else [f"output {i}" for i in range(len(outputs))]
@@ -126,7 +126,8 @@ class Problem:
                 leaves.append(Tensor.wrap(array.copy()))
         return leaves
 
-    def _outputs(self, leaves: Sequence[Tensor]) -> list[Tensor]:
+    def called(self, leaves: Sequence[Tensor]) -> list[Tensor]:
+        """The floating outputs of one call."""
         with np.errstate(all="ignore"):
             result = self.func(*leaves)
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
@@ -139,7 +140,7 @@ class Problem:
         """A call at `x` on the tape, and all its arguments."""
         with modes.enable_grad():
             leaves = self.arguments(self.x)
-            outputs = self._outputs(leaves)
+            outputs = self.called(leaves)
         checked = [x for x, is_checked in zip(leaves, self._is_checked, strict=True) if is_checked]
         return Recording(checked, outputs, self.outputs, self.caller), leaves
 
@@ -155,7 +156,7 @@ class Problem:
         """All outputs at another point, as one flat vector; NaN where the function refuses the point."""
         try:
             with modes.enable_grad():  # the function may itself differentiate
-                outputs = self._outputs(self.arguments(x))
+                outputs = self.called(self.arguments(x))
         except (ValueError, ArithmeticError):  # a probability above 1, say
             return np.full(self.size[0], np.nan)
         return np.concatenate([np.zeros(0), *(y.detach().numpy().reshape(-1) for y in outputs)])
@@ -169,17 +170,16 @@ class Problem:
             arguments = list(leaves)
             for i, x in zip(checked, xs, strict=True):
                 arguments[i] = x
-            return tuple(self._outputs(arguments))
+            return tuple(self.called(arguments))
 
         directions = [v[b.place].reshape(b.shape).astype(b.dtype) for b in self.inputs]
         _, found = autograd.jvp(func, [leaves[i] for i in checked], directions)
         return np.concatenate([np.zeros(0), *(dy.detach().numpy().reshape(-1) for dy in found)])
 
-    def with_input(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def with_input(self, block: Block, values: np.ndarray | float) -> np.ndarray:
         """The point at which one checked input is replaced."""
         x = self.x.copy()
-        block = next(b for b in self.inputs if b.name == name)
-        x[block.place] = change(x[block.place].reshape(block.shape)).reshape(-1)
+        x[block.place] = values
         return x
 
 
@@ -188,14 +188,13 @@ def _names(func: Callable[..., Any], count: int) -> list[str]:
     given = getattr(func, "input_names", None)
     if given is not None:
         return list(given)
+    unnamed = [f"input {i}" for i in range(count)] if count > 1 else ["input"]
     try:
         parameters = inspect.signature(func.forward if isinstance(func, Module) else func).parameters.values()
     except (TypeError, ValueError):
-        parameters = {}.values()
+        return unnamed
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
-    if len(names) == count:
-        return names
-    return [f"input {i}" for i in range(count)] if count > 1 else ["input"]
+    return names if len(names) == count else unnamed
 
 
 def functional(module: Module) -> tuple[Callable[..., Any], dict[str, Tensor]]:

@@ -96,10 +96,11 @@ class Report:
             return f"{many} is wrong" if len(self.wrong) == 1 else f"{many} are wrong, worst first"
         if self.causes:
             return "wrong"
+        if self.undecided:
+            rest = "no other is known to be wrong" if self.notes else "the others are right"
+            return f"{len(self.undecided):,} of {self.checked:,} elements are undecided, {rest}"
         if self.notes:
             return f"no wrong one among {self.checked:,} elements"
-        if self.undecided:
-            return f"{len(self.undecided):,} of {self.checked:,} elements are undecided, the others are right"
         return f"all {self.checked:,} elements are right"
 
     def error_map(self, name: str) -> np.ndarray:
@@ -115,12 +116,14 @@ class Report:
     def plot(self, name: str | None = None) -> Any:
         """Draw the error map of an input (the one with most errors, unless named): a panel per image. The figure.
 
-        Raises: ModuleNotFoundError without matplotlib; ValueError for an unknown name.
+        Raises: ModuleNotFoundError without matplotlib; ValueError for an unknown or empty input.
         """
         if name is None:
             names = [element.input for element in self.wrong]
             name = max(self.shapes, key=names.count)
         errors = self.error_map(name)
+        if not errors.size:
+            raise ValueError(f"plot: {name} has no elements")
         plt = require("matplotlib.pyplot", purpose="plot")
         images = np.atleast_2d(errors)
         images = images.reshape(-1, *images.shape[-2:])
