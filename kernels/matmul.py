@@ -8,7 +8,6 @@ its last row several times and stores it so; one at the right edge stores the co
 
 from .edges import load_some, load_some_tile, store_some_tile
 from .jit import kernel
-from .reduce import CHUNK
 from .simd import lanes, load, store
 from .threads import Launcher
 from .tile import (
@@ -128,33 +127,33 @@ def pack_rows(a, start, row, height, samples, packed, to):
 
 @kernel(inline=True)
 def sum_pair(packed, rows, panel, n, first, second):
-    """Of two chunks the sums, added: `first` samples from n on, and `second`, which are no more, from n + CHUNK on."""
+    """Of two neighbours the sums, added: the `first` samples from n on, and the `second`, which are no more, then."""
     step = lanes(panel)
     width, columns = COLUMNS * step, spaced(0, step, COLUMNS)
     one, other = zeros(panel, HALF, COLUMNS), zeros(panel, HALF, COLUMNS)
     for r in range(n, n + second):
         one = outer(one, packed, rows, r * ROWS, panel, columns, r * width)
-        other = outer(other, packed, rows, (r + CHUNK) * ROWS, panel, columns, (r + CHUNK) * width)
+        other = outer(other, packed, rows, (r + first) * ROWS, panel, columns, (r + first) * width)
     for r in range(n + second, n + first):
         one = outer(one, packed, rows, r * ROWS, panel, columns, r * width)
     return add_tiles(one, other)
 
 
 @kernel(inline=True)
-def sum_samples(packed, rows, panel, samples, levels):
+def sum_samples(packed, rows, panel, samples, chunk, levels):
     """The tree over pairs of chunks, as one counts in binary: two sums of equally many become one of twice that."""
     step = lanes(panel)
     width, columns = COLUMNS * step, spaced(0, step, COLUMNS)
     size, pairs, n = HALF * width, 0, 0
-    while n + 2 * CHUNK < samples:
-        tile = sum_pair(packed, rows, panel, n, CHUNK, CHUNK)
+    while n + 2 * chunk < samples:
+        tile = sum_pair(packed, rows, panel, n, chunk, chunk)
         level = 0
         while pairs >> level & 1:
             tile = add_tiles(load_tile(levels, spaced(level * size, width, HALF), columns), tile)
             level += 1
         store_tile(tile, levels, spaced(level * size, width, HALF), columns)
-        pairs, n = pairs + 1, n + 2 * CHUNK
-    tile = sum_pair(packed, rows, panel, n, min(CHUNK, samples - n), max(0, samples - n - CHUNK))
+        pairs, n = pairs + 1, n + 2 * chunk
+    tile = sum_pair(packed, rows, panel, n, min(chunk, samples - n), max(0, samples - n - chunk))
     level = 0
     while pairs >> level:
         if pairs >> level & 1:
@@ -165,7 +164,7 @@ def sum_samples(packed, rows, panel, samples, levels):
 
 @kernel
 def batch_product_range(start, stop, part, a, b, sizes, c, sums, scratch):
-    samples, rows, columns, block = sizes[0], sizes[1], sizes[2], sizes[3]
+    samples, rows, columns, block, chunk = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
     step = lanes(a)
     width = COLUMNS * step
     tiles, panels = (rows + ROWS - 1) // ROWS, (columns + width - 1) // width
@@ -194,7 +193,7 @@ def batch_product_range(start, stop, part, a, b, sizes, c, sums, scratch):
             packed[:depth] = 1
             target, at = sums, left
         for h in range(0, height, HALF):
-            tile = sum_samples(packed, spaced(slot * depth + h, 1, HALF), panel, samples, levels)
+            tile = sum_samples(packed, spaced(slot * depth + h, 1, HALF), panel, samples, chunk, levels)
             targets = clamped(at + h * columns, columns, at + (height - 1) * columns, HALF)
             if present == width:
                 store_tile(tile, target, targets, places)
@@ -218,7 +217,7 @@ linear_backward = Launcher(linear_backward_range, flushes=True)
 
 Its items are its parts, of `parts`, so that each has its share of every product: of counts[0] items of dx, and of
 counts[1] of dw and db, which are tiles of dw, in blocks of rows, then panels of db. Where they are 0 nothing is stored.
-`sizes` is that of `matmul_forward` for dx, `batch_sizes` (N, K, C, tiles of a block).
+`sizes` is that of `matmul_forward` for dx, `batch_sizes` (N, K, C, tiles of a block, rows of a chunk).
 """
 
 

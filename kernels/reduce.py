@@ -44,12 +44,12 @@ def run_sum(x, start, stop):
 
 
 @kernel
-def channel_sum_range(start, stop, part, x, samples, area, partial):
+def channel_sum_range(start, stop, part, x, samples, area, each, partial):
     channels = partial.shape[1]
     for chunk in range(start, stop):
         sums = partial[chunk]
         sums[:] = 0
-        for n in range(chunk * CHUNK, min(samples, (chunk + 1) * CHUNK)):
+        for n in range(chunk * each, min(samples, (chunk + 1) * each)):
             if area == 1:
                 row = x[n * channels : (n + 1) * channels]
                 for c in range(channels):
@@ -61,4 +61,4 @@ def channel_sum_range(start, stop, part, x, samples, area, partial):
 
 
 channel_sum = Launcher(channel_sum_range)
-"""partial[chunk, c] = sum of x (N * C * P) over the chunk's samples and over P, the area."""
+"""partial[chunk, c] = sum of x (N * C * P) over the chunk's samples, of `each`, and over P, the area."""

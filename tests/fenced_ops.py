@@ -169,8 +169,8 @@ def products() -> None:
         run("conv1x1", [normal(3, inner, rows), normal(columns, inner), normal(columns)])
     for samples in (1, 7, 8, 9, 83):
         run("linear_weight_gradient", [normal(samples, 13), normal(samples, 35)])
-        for count in (2, 3):
-            run("linear_gradients", [normal(samples, 13), normal(samples, 35), normal(13, 35)][:count])
+        for count, rows in ((2, 1), (3, 1), (2, 5), (3, 12)):
+            run("linear_gradients", [normal(samples, 13), normal(samples, 35), normal(13, 35)][:count], rows=rows)
         run("channel_sum", [normal(samples, 3, 37)])
         for classes in (1, 4, 7, 8, 9, 10, 17):
             labels = np.arange(samples) % classes

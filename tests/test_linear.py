@@ -27,14 +27,15 @@ def layer_arrays(dtype, samples, columns, filters):
 @pytest.mark.parametrize("sizes", [*SIZES, (0, 3, 4)])
 @pytest.mark.parametrize("with_input", [False, True])
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_gradients_at_once_are_those_by_themselves(sizes, with_input, with_bias, dtype):
+@pytest.mark.parametrize("rows", [1, 5, 12])
+def test_gradients_at_once_are_those_by_themselves(sizes, with_input, with_bias, rows, dtype):
     samples, columns, filters = sizes
     dy, x, w = drawn(dtype, (samples, filters), (samples, columns), (filters, columns))
-    dw, *others = GRADIENTS(dy, x, w if with_input else None, with_bias=with_bias)
-    np.testing.assert_array_equal(dw, mg.OPS["linear_weight_gradient"](dy, x))
+    dw, *others = GRADIENTS(dy, x, w if with_input else None, with_bias=with_bias, rows=rows)
+    np.testing.assert_array_equal(dw, mg.OPS["linear_weight_gradient"](dy, x, rows=rows))
     np.testing.assert_allclose(dw, dy.T.astype(float) @ x, atol=1e-3 if dtype is np.float32 else 1e-11)
     right = [mg.OPS["matmul"](dy, w)] if with_input else []
-    right += [mg.OPS["channel_sum"](dy)] if with_bias else []
+    right += [mg.OPS["channel_sum"](dy, rows=rows)] if with_bias else []
     for found, expected in zip(others, right, strict=True):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == dtype

@@ -27,10 +27,11 @@ def over_rows(layer: Callable[..., Any], input: Array, weight: Array, bias: Arra
         columns = weight.shape[-1] if len(weight.shape) else "C"
         shapes = f"{tuple(input.shape)} and {tuple(weight.shape)}"
         raise ValueError(f"linear: need input (..., {columns}) and weight (K, C), got {shapes}")
-    rows = math.prod(input.shape[:-1])
-    flat = input if len(input.shape) == 2 else ops.reshape(input, shape=(rows, input.shape[-1]))
-    y = layer(flat, weight, bias)
-    return y if len(input.shape) == 2 else ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
+    if len(input.shape) == 2:
+        return layer(input, weight, bias)
+    flat = ops.reshape(input, shape=(math.prod(input.shape[:-1]), input.shape[-1]))
+    y = layer(flat, weight, bias, rows=max(1, math.prod(input.shape[1:-1])))
+    return ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
 
 
 @takes_arrays

@@ -1,4 +1,7 @@
-"""Linear layers: products of inputs and weights, alone or with the ReLU that follows, and their gradients."""
+"""Linear layers: products of inputs and weights, alone or with the ReLU that follows, and their gradients.
+
+Where a sample is several rows of the input, `rows` says how many: sums over the batch go by chunks of samples.
+"""
 
 import functools
 import math
@@ -11,9 +14,10 @@ from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.op import Array, op
 from minigrad.ops.activation import relu_vjp
-from minigrad.ops.batch import GROUP, add_branches
+from minigrad.ops.batch import add_branches, chunk_and_group
 from minigrad.ops.checks import one_dtype, one_float_dtype
 from minigrad.ops.correlation import lanes
+from minigrad.ops.geometry import integer
 from minigrad.ops.linalg import Plan, multiply_stacks, nothing, plan_product, product
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import channel_sum
@@ -28,84 +32,88 @@ def _check(name: str, x: Array, w: Array, b: Array) -> None:
 
 
 @op
-def linear(x: Array, w: Array, b: Array = None) -> Any:
+def linear(x: Array, w: Array, b: Array = None, *, rows: int = 1) -> Any:
     """x w' + b for x (N, C), w (K, C) and b (K)"""
     one_dtype("linear", x, w, b)
     _check("linear", x, w, b)
-    return multiply_stacks(x, w, False, True, b), (x, w)
+    integer("linear", "rows", rows, 1)
+    return multiply_stacks(x, w, False, True, b), (x, w, rows)
 
 
 @linear.vjp(masked=True)
-def linear_vjp(dy: Array, x: Array, w: Array, *, needs: tuple[bool, ...]) -> Any:
+def linear_vjp(dy: Array, x: Array, w: Array, rows: int, *, needs: tuple[bool, ...]) -> Any:
     """All at once where dw is wanted and something else is."""
     if needs[1] and (needs[0] or needs[2]):
-        found = iter(linear_gradients(dy, x, w if needs[0] else None, with_bias=needs[2]))
+        found = iter(linear_gradients(dy, x, w if needs[0] else None, with_bias=needs[2], rows=rows))
         dw = next(found)
         return next(found) if needs[0] else None, dw, next(found) if needs[2] else None
     dx = product(dy, w) if needs[0] else None
-    dw = linear_weight_gradient(dy, x) if needs[1] else None
-    return dx, dw, channel_sum(dy) if needs[2] else None
+    dw = linear_weight_gradient(dy, x, rows=rows) if needs[1] else None
+    return dx, dw, channel_sum(dy, rows=rows) if needs[2] else None
 
 
 @op
-def linear_relu(x: Array, w: Array, b: Array = None) -> Any:
+def linear_relu(x: Array, w: Array, b: Array = None, *, rows: int = 1) -> Any:
     """max(x w' + b, 0) for x (N, C), w (K, C) and b (K)"""
     one_float_dtype("linear_relu", x, w, b)
     _check("linear_relu", x, w, b)
+    integer("linear_relu", "rows", rows, 1)
     y = multiply_stacks(x, w, False, True, b, floor=0.0)
-    return y, (x, w, y)
+    return y, (x, w, y, rows)
 
 
 @linear_relu.vjp(masked=True)
-def linear_relu_vjp(dy: Array, x: Array, w: Array, y: Array, *, needs: tuple[bool, ...]) -> Any:
-    return linear_vjp(relu_vjp(dy, y), x, w, needs=needs)
+def linear_relu_vjp(dy: Array, x: Array, w: Array, y: Array, rows: int, *, needs: tuple[bool, ...]) -> Any:
+    return linear_vjp(relu_vjp(dy, y), x, w, rows, needs=needs)
 
 
 @op
-def linear_weight_gradient(dy: Array, x: Array) -> Any:
+def linear_weight_gradient(dy: Array, x: Array, *, rows: int = 1) -> Any:
     """dw[k, c] = sum over n of dy[n, k] x[n, c], by chunks of the batch"""
     one_dtype("linear_weight_gradient", dy, x)
     if dy.ndim != 2 or x.ndim != 2 or len(dy) != len(x):
         raise ValueError(f"linear_weight_gradient: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
+    integer("linear_weight_gradient", "rows", rows, 1)
     if dy.dtype.kind != "f":
-        return np.matmul(dy.T, x), (dy, x)
-    return _gradients(dy, x, None, False)[0], (dy, x)
+        return np.matmul(dy.T, x), (dy, x, rows)
+    return _gradients(dy, x, None, False, rows)[0], (dy, x, rows)
 
 
 @linear_weight_gradient.vjp(masked=True)
-def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, *, needs: tuple[bool, ...]) -> Any:
-    return linear(x, g) if needs[0] else None, product(dy, g) if needs[1] else None
+def linear_weight_gradient_vjp(g: Array, dy: Array, x: Array, rows: int, *, needs: tuple[bool, ...]) -> Any:
+    return linear(x, g, rows=rows) if needs[0] else None, product(dy, g) if needs[1] else None
 
 
 @op
-def linear_gradients(dy: Array, x: Array, w: Array = None, *, with_bias: bool = True) -> Any:
+def linear_gradients(dy: Array, x: Array, w: Array = None, *, with_bias: bool = True, rows: int = 1) -> Any:
     """dw = dy' x for dy (N, K), x (N, C); if w (K, C) is given dx = dy w; if asked db, the sum of dy: in one launch"""
     one_float_dtype("linear_gradients", dy, x, w)
     if not dy.ndim == x.ndim == 2 or len(dy) != len(x):
         raise ValueError(f"linear_gradients: need dy (N, K) and x (N, C), got {dy.shape} and {x.shape}")
     if w is not None and w.shape != (dy.shape[1], x.shape[1]):
         raise ValueError(f"linear_gradients: need w (K, C) = {(dy.shape[1], x.shape[1])}, got {w.shape}")
-    outputs = [y for y in _gradients(dy, x, w, with_bias) if y is not None]
-    return tuple(outputs), (dy, x, w, with_bias)
+    integer("linear_gradients", "rows", rows, 1)
+    outputs = [y for y in _gradients(dy, x, w, with_bias, rows) if y is not None]
+    return tuple(outputs), (dy, x, w, with_bias, rows)
 
 
 @linear_gradients.vjp(masked=True)
 def linear_gradients_vjp(
-    gs: tuple[Any, ...], dy: Array, x: Array, w: Array, with_bias: bool, *, needs: tuple[bool, ...]
+    gs: tuple[Any, ...], dy: Array, x: Array, w: Array, with_bias: bool, rows: int, *, needs: tuple[bool, ...]
 ) -> Any:
     """Each output is linear in dy and in one other input: gradients of the other are products as the outputs were."""
     of_weight, of_input, of_bias = gs[0], gs[1] if w is not None else None, gs[-1] if with_bias else None
     terms = []
     if needs[0]:
         if of_weight is not None:
-            terms.append(linear(x, of_weight))
+            terms.append(linear(x, of_weight, rows=rows))
         if of_input is not None:
-            terms.append(linear(of_input, w, of_bias))
+            terms.append(linear(of_input, w, of_bias, rows=rows))
         elif of_bias is not None:
             terms.append(expand(reshape(of_bias, shape=(1, dy.shape[1])), shape=dy.shape))
     by_dy = terms[0] + terms[1] if len(terms) == 2 else terms[0] if terms else None
     by_x = product(dy, of_weight) if needs[1] and of_weight is not None else None
-    by_w = linear_weight_gradient(dy, of_input) if needs[2] and of_input is not None else None
+    by_w = linear_weight_gradient(dy, of_input, rows=rows) if needs[2] and of_input is not None else None
     return by_dy, by_x, by_w
 
 
@@ -121,7 +129,7 @@ class _Task(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _task(samples: int, rows: int, columns: int, with_input: bool, with_bias: bool, step: int) -> _Task:
+def _task(samples: int, rows: int, columns: int, chunk: int, with_input: bool, with_bias: bool, step: int) -> _Task:
     plan = plan_product((samples, rows), (rows, columns), False, False, step)
     tiles, width = -(-rows // ROWS), COLUMNS * step
     counts = plan.items if with_input else 0, tiles * -(-columns // width) + (-(-rows // width) if with_bias else 0)
@@ -130,13 +138,13 @@ def _task(samples: int, rows: int, columns: int, with_input: bool, with_bias: bo
         samples * rows * columns * (1 + with_input) // 30,
         np.array(counts, np.int64),
         plan,
-        np.array((samples, rows, columns, kernels.block_of(samples)), np.int64),
+        np.array((samples, rows, columns, kernels.block_of(samples), chunk), np.int64),
         kernels.backward_scratch(samples, rows, step),
     )
 
 
 def _gradients(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, with_bias: bool
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, with_bias: bool, rows: int
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """dw, with w also dx, and db if asked: group after group of samples, each sum a branch of the batch's tree."""
     shape = dy.shape[1], x.shape[1]
@@ -144,21 +152,22 @@ def _gradients(
         dx = None if w is None else multiply_stacks(dy, w, False, False)
         return np.zeros(shape, dy.dtype), dx, channel_sum(dy) if with_bias else None
     dx = None if w is None else allocate(x.shape, x.dtype)
+    chunk, group = chunk_and_group(rows)
 
     def branch(start: int) -> list[np.ndarray]:
-        some = slice(start, start + GROUP)
-        return _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias)
+        some = slice(start, start + group)
+        return _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias, chunk)
 
-    total = add_branches(map(branch, range(0, len(dy), GROUP)))
+    total = add_branches(map(branch, range(0, len(dy), group)))
     return total[0], dx, total[1] if with_bias else None
 
 
 def _launch(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, dx: np.ndarray | None, with_bias: bool
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, dx: np.ndarray | None, with_bias: bool, chunk: int
 ) -> list[np.ndarray]:
     """dw, and db if asked, of the samples; their rows of dx are written where it is given."""
     (samples, rows), columns, dtype = dy.shape, x.shape[1], dy.dtype
-    task = _task(samples, rows, columns, w is not None, with_bias, lanes(dtype))
+    task = _task(samples, rows, columns, chunk, w is not None, with_bias, lanes(dtype))
     dw, none = allocate((rows, columns), dtype), nothing(dtype)
     db = allocate((rows,), dtype) if with_bias else none
     n_parts = parts(task.items, task.work)

@@ -13,6 +13,16 @@ from minigrad.ops.memory import allocate
 GROUP = 64 * CHUNK  # samples at once: a power of two of chunks, whose sum is then a branch of the whole batch's tree
 
 
+def chunk_and_group(rows: int) -> tuple[int, int]:
+    """How many rows are a chunk, and how many are taken at once, where each sample has so many `rows`.
+
+    8 samples are one chunk, or a power of two of them: as few rows as that allows. So the sum over 8 samples is a
+    branch of the tree, as it is where a sample is one row.
+    """
+    chunk = CHUNK * (rows // (rows & -rows))
+    return chunk, chunk << max(0, (GROUP // chunk).bit_length() - 1)
+
+
 def sum_over_batch(
     samples: int, shape: tuple[int, ...], dtype: Any, chunk_sums: Callable[[slice, np.ndarray], None],
     chunk: int = CHUNK, group: int = GROUP,
@@ -55,14 +65,15 @@ def _tree(partial: np.ndarray) -> np.ndarray:
     return partial[0] if len(partial) == 1 else partial[0].copy()  # or the other chunks would live as long as the sum
 
 
-def batch_sum(x: np.ndarray) -> np.ndarray:
-    """The sum of floats x (N, C, ...), which are not none, over all but the channels."""
+def batch_sum(x: np.ndarray, rows: int = 1) -> np.ndarray:
+    """The sum of floats x (N, C, ...), which are not none, over all but the channels; a sample is `rows` of N."""
     (samples, channels), flat, sample = x.shape[:2], x.reshape(-1), x.size // len(x)
+    chunk, group = chunk_and_group(rows)
 
     def chunk_sums(some: slice, partial: np.ndarray) -> None:
         values = flat[some.start * sample : some.stop * sample]
         threads = parts(len(partial), values.size // 4)
-        channel_sum(threads, len(partial), values, some.stop - some.start, sample // channels, partial)
+        channel_sum(threads, len(partial), values, some.stop - some.start, sample // channels, chunk, partial)
 
     narrow = max(0, (256 // channels).bit_length() - 1)  # more samples at once, or launching would take longest
-    return sum_over_batch(samples, (channels,), x.dtype, chunk_sums, group=GROUP << narrow)
+    return sum_over_batch(samples, (channels,), x.dtype, chunk_sums, chunk, group << narrow)

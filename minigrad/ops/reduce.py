@@ -10,6 +10,7 @@ from minigrad.ops.batch import batch_sum
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.ops.elementwise import cast, divide, equal, exp, isfinite, log, multiply, sqrt, where
+from minigrad.ops.geometry import integer
 
 
 def _total(x: np.ndarray) -> np.dtype[Any]:
@@ -31,12 +32,13 @@ def sum_vjp(dy: Array, shape: tuple[int, ...], dims: tuple[int, ...]) -> Any:
 
 
 @op
-def channel_sum(x: Array) -> Any:
-    """The sum of x (N, C, ...) over all but its channels: a bias's gradient"""
+def channel_sum(x: Array, *, rows: int = 1) -> Any:
+    """The sum of x (N, C, ...) over all but its channels: a bias's gradient; a sample is `rows` of N"""
     one_float_dtype("channel_sum", x)
     if x.ndim < 2:
         raise ValueError(f"channel_sum: need x (N, C, ...), got {x.shape}")
-    return batch_sum(x) if x.size else np.zeros(x.shape[1], x.dtype), (x.shape,)
+    integer("channel_sum", "rows", rows, 1)
+    return batch_sum(x, rows) if x.size else np.zeros(x.shape[1], x.dtype), (x.shape,)
 
 
 @channel_sum.vjp

@@ -57,13 +57,13 @@ def linear_cases(draw: Any) -> Case:
     n, c, k = draw(st.integers(0, 12)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     arrays = [values(draw, size, -1.0, 1.0, gap=0.0) for size in ((n, c), (k, c), (k,))]
     assume(np.abs(arrays[0] @ arrays[1].T + arrays[2]).min(initial=1.0) > GAP)
-    return arrays, {}
+    return arrays, {"rows": draw(st.integers(1, 4))}
 
 
 add_row(
     "linear_relu",
     linear_cases,
-    lambda x, w, b: np.maximum(np.einsum("nc,kc->nk", x, w) + b, 0),
+    lambda x, w, b, rows: np.maximum(np.einsum("nc,kc->nk", x, w) + b, 0),
     errors=(
         ([np.ones((2, 3)), np.ones((4, 2))], {}, ValueError, "need input"),
         ([np.ones((2, 3)), np.ones((4, 3)), np.ones(3)], {}, ValueError, "need bias"),

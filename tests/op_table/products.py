@@ -35,26 +35,32 @@ add_row(
 )
 
 
+ROWS = st.integers(1, 4)  # of a sample: they matter to the order of sums alone
+
+
 def linear_cases(draw: Any) -> Case:
     n, c, k = draw(st.integers(0, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    return [values(draw, (n, c)), values(draw, (k, c)), values(draw, (k,))], {}
+    return [values(draw, (n, c)), values(draw, (k, c)), values(draw, (k,))], {"rows": draw(ROWS)}
 
 
 add_row(
     "linear",
     linear_cases,
-    lambda x, w, b: np.einsum("nc,kc->nk", x, w) + b,
-    errors=(([np.ones((2, 3)), np.ones((4, 2))], {}, ValueError, "linear"),),
+    lambda x, w, b, rows: np.einsum("nc,kc->nk", x, w) + b,
+    errors=(
+        ([np.ones((2, 3)), np.ones((4, 2))], {}, ValueError, "linear"),
+        ([np.ones((2, 3)), np.ones((4, 3))], {"rows": 0}, ValueError, "linear: need rows of at least 1"),
+    ),
 )
 
 
 def linear_gradients_cases(draw: Any) -> Case:
     n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     arrays = [values(draw, (n, k)), values(draw, (n, c)), values(draw, (k, c))]
-    return arrays[: draw(st.integers(2, 3))], {"with_bias": draw(st.booleans())}
+    return arrays[: draw(st.integers(2, 3))], {"with_bias": draw(st.booleans()), "rows": draw(ROWS)}
 
 
-def linear_gradients_reference(dy: np.ndarray, x: np.ndarray, w: Any = None, *, with_bias: bool) -> Any:
+def linear_gradients_reference(dy: np.ndarray, x: np.ndarray, w: Any = None, *, with_bias: bool, rows: int) -> Any:
     found = [np.einsum("nk,nc->kc", dy, x)]
     found += [] if w is None else [np.einsum("nk,kc->nc", dy, w)]
     return tuple(found + ([dy.sum(0)] if with_bias else []))
@@ -74,13 +80,13 @@ add_row(
 
 def linear_gradient_cases(draw: Any) -> Case:
     n, c, k = draw(st.integers(0, 20)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    return [values(draw, (n, k)), values(draw, (n, c))], {}
+    return [values(draw, (n, k)), values(draw, (n, c))], {"rows": draw(ROWS)}
 
 
 add_row(
     "linear_weight_gradient",
     linear_gradient_cases,
-    lambda dy, x: np.einsum("nk,nc->kc", dy, x),
+    lambda dy, x, rows: np.einsum("nk,nc->kc", dy, x),
     linear=(0, 1),
     errors=(([np.ones((2, 3)), np.ones((3, 2))], {}, ValueError, "need dy"),),
 )

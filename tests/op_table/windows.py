@@ -206,10 +206,11 @@ for rank in (1, 2):
 
 
 def channels_case(draw: Any) -> Case:
-    return [values(draw, (draw(st.integers(0, 20)), draw(st.integers(1, 3)), *shape(draw, most=2)))], {}
+    x = values(draw, (draw(st.integers(0, 20)), draw(st.integers(1, 3)), *shape(draw, most=2)))
+    return [x], {"rows": draw(st.integers(1, 4))}
 
 
-add_row("channel_sum", channels_case, lambda x: x.sum((0, *range(2, x.ndim))), linear=(0,))
+add_row("channel_sum", channels_case, lambda x, rows: x.sum((0, *range(2, x.ndim))), linear=(0,))
 
 
 def mixing(draw: Any) -> tuple[Any, ...]:
