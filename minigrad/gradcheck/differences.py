@@ -48,6 +48,19 @@ def length(x: np.ndarray) -> float:
     return float(np.median(scales(x))) if x.size else 1.0
 
 
+def lengths(problem: Problem) -> np.ndarray:
+    """The length of the input that each element of the flat vector belongs to."""
+    sizes = [block.place.stop - block.place.start for block in problem.inputs]
+    return np.repeat([length(problem.x[block.place]) for block in problem.inputs], sizes)
+
+
+def size(elsewhere: np.ndarray, *parts: np.ndarray) -> float:
+    """How large values are, the largest of all parts; where all but vanishes, their size elsewhere counts."""
+    here = max(float(np.abs(p).max(initial=0.0, where=np.isfinite(p))) for p in parts)
+    usual = float(elsewhere.max(initial=0.0))
+    return max(here, EPS * usual) if here else usual
+
+
 def at(problem: Problem) -> Base:
     """The base of a problem.
 
@@ -118,11 +131,15 @@ def central(base: Base, columns: np.ndarray, steps: np.ndarray) -> Once:
     """Central differences, and how much the slopes on either side differ."""
     up, above = moved(base, columns, steps)
     down, below = moved(base, columns, -steps)
-    h = above - below
     with np.errstate(all="ignore"):
         error = base.error(*np.broadcast_arrays(up, down))
-        bend = np.abs((up - base.y) / above - (down - base.y) / below)
-        return Once((up - down) / h, 2 * error / h, bend)
+        right, left = (up - base.y) / above, (down - base.y) / below
+        return Once(_middle(right, above, left, below), 2 * error / (above - below), np.abs(right - left))
+
+
+def _middle(right: np.ndarray, above: np.ndarray, left: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The slope between two one-sided ones, exact for a parabola, though rounding of x makes steps differ."""
+    return (above * left - below * right) / (above - below)
 
 
 class Closely(NamedTuple):
@@ -154,9 +171,9 @@ def richardson(base: Base, after: Callable[[int], tuple[np.ndarray, np.ndarray]]
         ys[k], hs[k] = after(k)
     with np.errstate(all="ignore"):
         noise = 2 * base.error(*np.broadcast_arrays(*ys.values(), base.y)) / np.abs(hs[1])
-        once, twice, far = ((ys[k] - ys[-k]) / (hs[k] - hs[-k]) for k in (1, 2, 4))
+        sides = {k: (ys[k] - base.y) / hs[k] for k in ys}
+        once, twice, far = (_middle(sides[k], hs[k], sides[-k], hs[-k]) for k in (1, 2, 4))
         slope = once + (once - twice) / 3
-        sides = {k: (ys[k] - base.y) / hs[k] for k in (1, 2, -1, -2)}
         right, left = (2 * sides[k] - sides[2 * k] for k in (1, -1))
         doubled = np.abs(sides[2] - sides[-2])
         return Closely(

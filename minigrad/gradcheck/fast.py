@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.gradcheck import differences, kinks
 from minigrad.gradcheck.differences import EPS, Base
-from minigrad.gradcheck.full import FAILED, KINKED, OPEN, Examination, Sheet, Tolerance
+from minigrad.gradcheck.full import FAILED, KINKED, OPEN, PASSED, Examination, Sheet, Tolerance
 from minigrad.gradcheck.problem import Problem, Recording, named
 from minigrad.gradcheck.report import Element
 
@@ -48,12 +48,10 @@ class Projector:
 
     def __init__(self, problem: Problem, base: Base, recording: Recording):
         self.problem, self.base, self.recording = problem, base, recording
-        self.lengths, self.weights = np.ones(base.x.size), np.ones(base.y.size)
-        for block in problem.inputs:
-            self.lengths[block.place] = differences.length(base.x[block.place])
+        self.lengths, self.weights = differences.lengths(problem), np.ones(base.y.size)
         for block in problem.outputs:
-            y = base.y[block.place]
-            self.weights[block.place] = 1 / (np.max(np.abs(y), initial=0.0, where=np.isfinite(y)) or 1.0)
+            size = differences.size(base.elsewhere[block.place], base.y[block.place])
+            self.weights[block.place] = 1 / (size or 1.0)
         self._level: int | None = None
         self._usual = math.inf
 
@@ -78,7 +76,7 @@ class Projector:
     def _bar(self, look: differences.Closely, u: np.ndarray) -> float:
         kink = look.is_kink[0]
         parts = u * np.where(kink, 0.0, look.slack[0]), 4 * u * look.noise[0]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             bar = sum(float(np.linalg.norm(part)) for part in parts) + float(np.abs(u[kink]) @ look.side_bar[0][kink])
         return bar if math.isfinite(bar) else math.inf
 
@@ -150,10 +148,12 @@ def _bisected(projector: Projector, u: np.ndarray, v: np.ndarray, look: differen
     alone = base.of(output)
     sheet = Sheet.blank(np.array([[row[column]]]))
     scale = differences.scales(base.x[[column]])
-    terms = np.append(base.y[output], row * projector.lengths)
-    size = np.max(np.abs(terms), initial=0.0, where=np.isfinite(terms))
+    size = differences.size(alone.elsewhere, alone.y, row * projector.lengths)
     Examination(alone, np.array([column]), scale, size / scale, sheet, Tolerance()).run(affine=False)
-    state = int(sheet.state[0, 0])
+    state, off = int(sheet.state[0, 0]), np.full(row.shape, np.inf)
+    off[column] = abs(sheet.analytic[0, 0] - sheet.numerical[0, 0]) - sheet.bar[0, 0]
+    if state == FAILED and recording.is_rounding(unit, row, off, size / projector.lengths)[column]:
+        state = PASSED
     if state == FAILED and kinks.at_point(alone, projector.lengths)[0]:
         low, high = kinks.around(alone, projector.lengths, np.array([column]))
         state = KINKED if low[0, 0] <= row[column] <= high[0, 0] else FAILED

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.gradcheck import differences, kinks
 from minigrad.gradcheck.differences import Base, Closely, Once
-from minigrad.gradcheck.problem import Block, Problem, Recording
+from minigrad.gradcheck.problem import Problem, Recording
 
 OPEN, PASSED, FAILED, KINKED = range(4)
 
@@ -21,9 +21,6 @@ _LEVELS = (9, 25, 17, 13, 21, 5)
 _AFFINE_LEVELS = (0, 25, 9, 17, 13, 21, 5)
 _KINK_LEVEL = 17  # a kink that a longer step shows may be beside the point, not at it
 _EXACT = 2.0**-40  # of the largest element: below it the rounding of any gradient's own sums shows
-_ROUNDED = 2.0**-20  # of the size of an output's derivatives: an error may be rounding below this, even if much cancels
-_SCALES = (0.577, 0.717, 1.13, 1.37)  # of dy, no powers of 2
-_ROUNDINGS = 64  # how much larger rounding may be than those scales show
 _CLOSE = 0.003  # a bar below this part of an element decides whether it is 1 % wrong
 _SMALL = 1e-6  # of the largest element: what need not be resolved
 _AT_ONCE = 2_000_000  # elements in work
@@ -78,29 +75,24 @@ def check(problem: Problem, base: Base, recording: Recording, analytic: np.ndarr
     sizes = _sizes(problem, base, analytic)
     at_once = max(1, _AT_ONCE // max(1, analytic.shape[0]))
     for block in problem.inputs:
-        affine = differences.is_affine(base, block)
-        unit = sizes / differences.length(base.x[block.place])
+        affine, unit = differences.is_affine(base, block), sizes / differences.length(base.x[block.place])
         for start in range(block.place.start, block.place.stop, at_once):
             columns = np.arange(start, min(start + at_once, block.place.stop))
             Examination(base, columns, scale[columns], unit, whole.part(columns), tolerance).run(affine)
-        _allow_for_rounding(recording, whole, block, unit)
+    _allow_for_rounding(recording, whole, sizes, differences.lengths(problem))
     _allow_for_kinks(base, scale, whole, at_once)
     return whole
 
 
-def _allow_for_rounding(recording: Recording, sheet: Sheet, block: Block, unit: np.ndarray) -> None:
-    """Take back what was held against elements by one input that are nothing but a rule's rounding."""
-    analytic, state = sheet.analytic[block.place], sheet.state[block.place]
-    with np.errstate(invalid="ignore"):
-        off = np.abs(analytic - sheet.numerical[block.place]) - sheet.bar[block.place]
-    suspects = (state == FAILED) & (off <= _ROUNDED * unit)
-    for output in np.flatnonzero(suspects.any(axis=0)):
-        dy = np.zeros(unit.size)
+def _allow_for_rounding(recording: Recording, sheet: Sheet, sizes: np.ndarray, lengths: np.ndarray) -> None:
+    """Take back what was held against elements that are nothing but a rule's rounding."""
+    for output in np.flatnonzero((sheet.state == FAILED).any(axis=0)):
+        column = Sheet(*(a[:, output] for a in (sheet.analytic, sheet.numerical, sheet.bar, sheet.state)))
+        with np.errstate(invalid="ignore"):
+            off = np.where(column.state == FAILED, np.abs(column.analytic - column.numerical) - column.bar, np.inf)
+        dy = np.zeros(sizes.size)
         dy[output] = 1
-        at_other_scales = [recording.pulled(k * dy)[block.place] / k for k in _SCALES]  # the same, rounded otherwise
-        moved = np.abs(at_other_scales - analytic[:, output])
-        rounding = _ROUNDINGS * moved.max(initial=0.0, where=np.isfinite(moved))
-        state[suspects[:, output] & (off[:, output] <= rounding), output] = PASSED
+        column.state[recording.is_rounding(dy, column.analytic, off, sizes[output] / lengths)] = PASSED
 
 
 def _allow_for_kinks(base: Base, scale: np.ndarray, sheet: Sheet, at_once: int) -> None:
@@ -122,9 +114,7 @@ def _sizes(problem: Problem, base: Base, analytic: np.ndarray) -> np.ndarray:
     for output in problem.outputs:
         parts = [base.y[output.place]]
         parts += [analytic[output.place, b.place] * differences.length(base.x[b.place]) for b in problem.inputs]
-        here = max(np.abs(p).max(initial=0.0, where=np.isfinite(p)) for p in parts)
-        elsewhere = base.elsewhere[output.place].max(initial=0.0)
-        sizes[output.place] = max(here, differences.EPS * elsewhere) if here else elsewhere
+        sizes[output.place] = differences.size(base.elsewhere[output.place], *parts)
     return sizes
 
 

@@ -11,6 +11,10 @@ from minigrad import autograd, modes
 from minigrad.nn import Module
 from minigrad.tensor import Tensor, as_tensor
 
+_ROUNDED = 2.0**-20  # an error may be rounding below this part of what derivatives are made of
+_SCALES = (0.577, 0.717, 1.13, 1.37)  # no powers of 2
+_ROUNDINGS = 64  # how much larger rounding may be than those scales show
+
 
 class Block(NamedTuple):
     """One input or output: its name, and its place in the flat vector of all of them."""
@@ -65,6 +69,23 @@ class Recording:
                 for x, dx in zip(self.leaves, found, strict=True)
             ]
         )
+
+    def is_rounding(self, dy: np.ndarray, dx: np.ndarray, off: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Which elements of dx = dy' J may be off by so much through rounding alone, as what they are made of cancels.
+
+        `unit` is the size of the derivatives where nothing cancels: only what is far below it may be rounding. How
+        large that is shows at other scales of dy, whose gradients are rounded otherwise.
+        """
+        is_small = off <= _ROUNDED * unit
+        if not is_small.any():
+            return is_small
+        moved = np.max([np.abs(self.pulled(k * dy) / k - dx) for k in _SCALES], axis=0)
+        start = 0
+        for x in self.leaves:
+            part = slice(start, start := start + x.numel())
+            most = moved[part].max(initial=0.0, where=np.isfinite(moved[part]))
+            is_small[part] &= off[part] <= _ROUNDINGS * most
+        return is_small
 
 
 class Problem:
