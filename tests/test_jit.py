@@ -224,6 +224,7 @@ def test_a_checked_run_raises_from_helpers_and_parts_and_shares_no_code(warm: Pa
     assert checked["hits"] == 0
 
 
+@pytest.mark.slow
 def test_an_unchecked_run_loads_no_checked_code(cold: Path) -> None:
     assert run(cold, MINIGRAD_SANITIZE="1")["overrun"] == "IndexError"
     unchecked = run(cold)
@@ -232,6 +233,7 @@ def test_an_unchecked_run_loads_no_checked_code(cold: Path) -> None:
     assert run(cold, MINIGRAD_SANITIZE="1")["misses"] == 0
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_lose_no_entry(cold: Path) -> None:
     racers = [start(cold, PROBE) for _ in range(2)]
     for racer in racers:
@@ -282,6 +284,7 @@ def test_only_what_the_stamp_covers_is_cached(cold: Path) -> None:
     assert {path.name.split("-")[0] for path in entries(cold)} == {"cases.calling.locals.call"}
 
 
+@pytest.mark.slow
 def test_a_kernel_that_closes_over_another_is_cached_and_goes_with_it(cold: Path) -> None:
     probe = """
 import json
@@ -298,6 +301,7 @@ print(json.dumps([call(1) for call in calls] + [sum(sum(c.stats.cache_hits.value
 FOLDER = "import json; from cases.jit import cache_folder; print(json.dumps(str(cache_folder())))"
 
 
+@pytest.mark.slow
 def test_the_cache_moves_on_to_the_next_folder_it_may_write(cold: Path) -> None:
     home, chosen, temporary = (cold / name for name in ("home", "chosen", "temporary"))
     temporary.mkdir()
