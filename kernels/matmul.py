@@ -127,7 +127,7 @@ def pack_rows(a, start, row, height, samples, packed, to):
 
 @kernel(inline=True)
 def sum_pair(packed, rows, panel, n, first, second):
-    """Of two neighbours the sums, added: the `first` samples from n on, and the `second`, which are no more, then."""
+    """Of two chunks the sums, added: of `first` samples from n on, and of `second`, no more than those, behind them."""
     step = lanes(panel)
     width, columns = COLUMNS * step, spaced(0, step, COLUMNS)
     one, other = zeros(panel, HALF, COLUMNS), zeros(panel, HALF, COLUMNS)

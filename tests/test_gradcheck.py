@@ -194,6 +194,13 @@ def test_functions_that_differentiate_can_be_checked():
     assert mg.gradgradcheck(gradient, leaf(3))
 
 
+def test_an_infinite_element_does_not_hide_a_small_error_beside_it():
+    factors = np.array([1.0, np.inf, 1 + 1e-7])
+    rule = op(lambda x: (np.asarray((x * x).sum()), (x,)), lambda dy, x: 2 * dy * x * factors)
+    report = failure(rule, mg.tensor([1.0, 2.0, 3.0], dtype=np.float64, requires_grad=True))
+    assert [element.input_index for element in report.wrong] == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("fast_mode", [False, True])
 def test_shapes_without_dimensions_and_without_values(fast_mode):
     for shape in [(), (0, 2), (1,)]:

@@ -127,3 +127,9 @@ def test_right_functions_pass_where_differences_mislead(name):
     func, x = HARD[name]
     assert mg.gradcheck(func, mg.tensor(x, requires_grad=True))
     assert mg.gradcheck(func, mg.tensor(x, requires_grad=True), fast_mode=True)
+
+
+def test_a_peak_beside_next_to_nothing_overflows_no_projection():
+    peak = 2.0**-9  # where the first look along a direction goes
+    x = mg.tensor([1.0], dtype=np.float64, requires_grad=True)
+    assert mg.gradcheck(lambda x: mg.exp(-575 * (((x - 1) / peak) ** 2 - 1) ** 2), x, fast_mode=True).verdict != "fail"

@@ -41,6 +41,16 @@ def test_gradients_at_once_are_those_by_themselves(sizes, with_input, with_bias,
         assert found.dtype == dtype
 
 
+@BOTH
+def test_a_gradient_of_samples_of_several_rows_does_not_depend_on_which_others_are_wanted(dtype):
+    x, w, b, dy = drawn(dtype, (43, 5, 21), (10, 21), (10,), (43, 5, 10))
+    xs = [mg.tensor(a, requires_grad=True) for a in (x, w, b)]
+    together = mg.grad(F.linear(*xs), xs, dy)
+    for i in range(3):
+        (alone,) = mg.grad(F.linear(*xs), xs[i], dy)
+        np.testing.assert_array_equal(alone, together[i])
+
+
 @pytest.mark.parametrize("shapes", [((4, 0), (4, 3), (0, 3)), ((4, 2), (4, 0), (2, 0))])
 def test_gradients_of_empty_layers_are_sums_of_nothing(shapes):
     dy, x, w = drawn(np.float32, *shapes)

@@ -79,7 +79,8 @@ class Recording:
         is_small = off <= _ROUNDED * unit
         if not is_small.any():
             return is_small
-        moved = np.max([np.abs(self.pulled(k * dy) / k - dx) for k in _SCALES], axis=0)
+        with np.errstate(invalid="ignore"):  # where a gradient is infinite
+            moved = np.max([np.abs(self.pulled(k * dy) / k - dx) for k in _SCALES], axis=0)
         start = 0
         for x in self.leaves:
             part = slice(start, start := start + x.numel())

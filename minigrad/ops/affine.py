@@ -129,17 +129,17 @@ class _Task(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _task(samples: int, rows: int, columns: int, chunk: int, with_input: bool, with_bias: bool, step: int) -> _Task:
-    plan = plan_product((samples, rows), (rows, columns), False, False, step)
-    tiles, width = -(-rows // ROWS), COLUMNS * step
-    counts = plan.items if with_input else 0, tiles * -(-columns // width) + (-(-rows // width) if with_bias else 0)
+def _task(samples: int, filters: int, columns: int, chunk: int, with_input: bool, with_bias: bool, step: int) -> _Task:
+    plan = plan_product((samples, filters), (filters, columns), False, False, step)
+    tiles, width = -(-filters // ROWS), COLUMNS * step
+    counts = plan.items if with_input else 0, tiles * -(-columns // width) + (-(-filters // width) if with_bias else 0)
     return _Task(
         max(counts),
-        samples * rows * columns * (1 + with_input) // 30,
+        samples * filters * columns * (1 + with_input) // 30,
         np.array(counts, np.int64),
         plan,
-        np.array((samples, rows, columns, kernels.block_of(samples), chunk), np.int64),
-        kernels.backward_scratch(samples, rows, step),
+        np.array((samples, filters, columns, kernels.block_of(samples), chunk), np.int64),
+        kernels.backward_scratch(samples, filters, step),
     )
 
 
@@ -166,10 +166,10 @@ def _launch(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, dx: np.ndarray | None, with_bias: bool, chunk: int
 ) -> list[np.ndarray]:
     """dw, and db if asked, of the samples; their rows of dx are written where it is given."""
-    (samples, rows), columns, dtype = dy.shape, x.shape[1], dy.dtype
-    task = _task(samples, rows, columns, chunk, w is not None, with_bias, lanes(dtype))
-    dw, none = allocate((rows, columns), dtype), nothing(dtype)
-    db = allocate((rows,), dtype) if with_bias else none
+    (samples, filters), columns, dtype = dy.shape, x.shape[1], dy.dtype
+    task = _task(samples, filters, columns, chunk, w is not None, with_bias, lanes(dtype))
+    dw, none = allocate((filters, columns), dtype), nothing(dtype)
+    db = allocate((filters,), dtype) if with_bias else none
     n_parts = parts(task.items, task.work)
     kernels.linear_backward(
         n_parts, n_parts, n_parts, task.counts, dy.reshape(-1), x.reshape(-1), none if w is None else w.reshape(-1),

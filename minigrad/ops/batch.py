@@ -16,8 +16,8 @@ GROUP = 64 * CHUNK  # samples at once: a power of two of chunks, whose sum is th
 def chunk_and_group(rows: int) -> tuple[int, int]:
     """How many rows are a chunk, and how many are taken at once, where each sample has so many `rows`.
 
-    8 samples are one chunk, or a power of two of them: as few rows as that allows. So the sum over 8 samples is a
-    branch of the tree, as it is where a sample is one row.
+    A chunk is 8 samples, or half of them, a quarter ... as long as that is whole rows: the sum over 8 samples is then a
+    branch of the tree, as it is where a sample is one row. A group is a power of two of chunks.
     """
     chunk = CHUNK * (rows // (rows & -rows))
     return chunk, chunk << max(0, (GROUP // chunk).bit_length() - 1)
