@@ -10,13 +10,14 @@ import io
 import math
 import os
 import struct
-import uuid
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from minigrad.files import write_whole
 
 TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CODES = {name: code for code, name in TYPES.items()}
@@ -54,15 +55,9 @@ def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
         raise ValueError(f"write_idx: need 1 to 64 dimensions below 2**32, got shape {array.shape}")
     header = struct.pack(f">HBB{array.ndim}I", 0, CODES[elements.str], array.ndim, *array.shape)
     content = header + array.astype(elements, copy=False).tobytes()
-    path = Path(path)
-    if path.suffix == ".gz":
+    if Path(path).suffix == ".gz":
         content = gzip.compress(content, compresslevel=6, mtime=0)  # no time stamp: equal arrays give equal files
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def _parse(stream: io.BufferedIOBase, limit: int) -> NDArray[Any]:
