@@ -7,7 +7,7 @@ from types import ModuleType
 if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
     raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
 
-from minigrad import data, functional, nn, optim
+from minigrad import data, functional, models, nn, optim, training
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
@@ -137,6 +137,7 @@ __all__ = [
     "matmul",
     "maximum",
     "minimum",
+    "models",
     "nn",
     "no_grad",
     "not_equal",
@@ -158,6 +159,7 @@ __all__ = [
     "tan",
     "tanh",
     "tensor",
+    "training",
     "vjp",
     "where",
 ]

@@ -33,6 +33,22 @@ def seeded(seed: int) -> Iterator[None]:
         _seed, _draws = outer
 
 
+def get_rng_state() -> tuple[int, int]:
+    """The seed and the number of draws so far: all there is to know of the draws to come."""
+    global _draws
+    drawn = next(_draws)
+    _draws = itertools.count(drawn)
+    return _seed, drawn
+
+
+def set_rng_state(state: tuple[int, int]) -> None:
+    """Let the draws go on from a state that `get_rng_state` gave."""
+    global _draws
+    seed, drawn = state
+    manual_seed(seed)
+    _draws = itertools.count(drawn)
+
+
 def generator() -> np.random.Generator:
     """The generator of the next draw: Philox keyed by (seed, number of the draw).
 

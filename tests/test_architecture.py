@@ -23,6 +23,8 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional"},
     {"nn", "optim"},
+    {"models", "training"},
+    {"classifier"},
     {"gradcheck"},
     {"testing"},
     {"warmup"},

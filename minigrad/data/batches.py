@@ -37,29 +37,34 @@ class Batches:
         self.batch_size = whole("Batches: batch_size", batch_size, least=1)
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed = whole("Batches: seed", seed, least=0)
-        self.epoch = 0
+        self.epoch = self.batch = 0
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.arrays[0])
 
     def __len__(self) -> int:
-        samples = len(self.arrays[0])
-        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+        return self.samples // self.batch_size if self.drop_last else -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
         # Not itself a generator, whose body would wait for the first batch: two iterators are two epochs.
-        order = self.order(self.epoch)
-        self.epoch += 1
-        return self._walk(order)
+        walk = self._walk(self.order(self.epoch), self.batch)
+        self.epoch, self.batch = self.epoch + 1, 0
+        return walk
 
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next `for` be that epoch; a run that is resumed then goes on as it would have."""
+    def set_epoch(self, epoch: int, batch: int = 0) -> None:
+        """Let the next `for` be that epoch, from that batch on; a run that is resumed then goes on as it would have."""
         self.epoch = whole("Batches: epoch", epoch, least=0)
+        self.batch = whole("Batches: batch", batch, least=0)
 
     def order(self, epoch: int) -> Indices:
         """The samples' indices in the order in which that epoch takes them."""
-        epoch, samples = whole("Batches: epoch", epoch, least=0), len(self.arrays[0])
-        return permutation(samples, self.seed, epoch) if self.shuffle else np.arange(samples)
+        epoch = whole("Batches: epoch", epoch, least=0)
+        return permutation(self.samples, self.seed, epoch) if self.shuffle else np.arange(self.samples)
 
-    def _walk(self, order: Indices) -> Iterator[tuple[NDArray[Any], ...]]:
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+    def _walk(self, order: Indices, first: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
             yield tuple(
                 np.ascontiguousarray(array.take(batch, axis=0), dtype=array.dtype.newbyteorder("="))

@@ -1,0 +1,131 @@
+"""A training run under way: what the loop changes, callbacks see, and a checkpoint keeps."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from minigrad import nn, random
+from minigrad.data import Batches
+from minigrad.optim import Optimizer
+from minigrad.optim.lr_scheduler import LRScheduler
+from minigrad.training.evaluation import Metric
+from minigrad.training.history import History, Row
+
+if TYPE_CHECKING:
+    from minigrad.training.callbacks import Callback
+
+
+@dataclasses.dataclass
+class Sums:
+    """What the samples of an epoch add up to so far."""
+
+    samples: int = 0
+    seconds: float = 0.0
+    totals: Row = dataclasses.field(default_factory=dict)  # the loss and each metric, times the number of samples
+
+    def add(self, count: int, values: Row) -> None:
+        self.samples += count
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value * count
+
+    def means(self) -> Row:
+        return {name: total / self.samples for name, total in self.totals.items()}
+
+
+@dataclasses.dataclass
+class Run:
+    """A run of `fit`: callbacks read it, and may `stop()` or `interrupt()` it.
+
+    `epoch` counts the whole epochs behind it, `batch` the batches of the one that it is in, `step` the optimiser's
+    steps in all.
+    """
+
+    model: nn.Module
+    batches: Batches
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    scheduler_interval: str
+    loss: Callable[[Any, Any], Any]
+    metrics: tuple[Metric, ...]
+    validation: Any
+    epochs: int
+    accumulate: int
+    callbacks: "list[Callback]"
+    settings: Mapping[str, Any]  # a checkpoint of a run with others is refused
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    sums: Sums = dataclasses.field(default_factory=Sums)
+    history: History = dataclasses.field(default_factory=History)
+    stopped: bool = False
+    interrupted: bool = False
+
+    def stop(self) -> None:
+        """End training after this step: its epoch counts as it is, and the run is finished."""
+        self.stopped = True
+
+    def interrupt(self) -> None:
+        """Leave off after this step; a checkpoint lets the run go on another time."""
+        self.interrupted = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.stopped or self.epoch >= self.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, as a tree of arrays, numbers and names."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "callbacks": [{"name": type(kept).__name__, "state": kept.state_dict()} for kept in self._keeping()],
+            "random": list(random.get_rng_state()),
+            "settings": dict(self.settings),
+            "sums": dataclasses.asdict(self.sums),
+            "history": list(self.history),
+            **{name: getattr(self, name) for name in ("epoch", "batch", "step", "stopped")},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises: ValueError where it is of another run: other settings, model, optimiser, schedule or callbacks.
+        """
+        other = [
+            f"{name} {state['settings'].get(name)} instead of {value}"
+            for name, value in self.settings.items()
+            if state["settings"].get(name) != value
+        ]
+        if other:
+            raise ValueError(f"it is of a run with {', '.join(other)}")
+        if bool(self.scheduler) != bool(state["scheduler"]):
+            raise ValueError(f"it is of a run {'without' if self.scheduler else 'with'} a scheduler")
+        kept, own = [entry["name"] for entry in state["callbacks"]], [type(one).__name__ for one in self._keeping()]
+        if kept != own:
+            raise ValueError(f"it is of a run with callbacks {kept} instead of {own}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(state["scheduler"])
+        for callback, entry in zip(self._keeping(), state["callbacks"], strict=True):
+            callback.load_state_dict(entry["state"])
+        random.set_rng_state(tuple(state["random"]))
+        self.sums, self.history = Sums(**state["sums"]), History(state["history"])
+        for name in ("epoch", "batch", "step", "stopped"):
+            setattr(self, name, state[name])
+
+    def _keeping(self) -> "list[Callback]":
+        """The callbacks that have a state."""
+        return [callback for callback in self.callbacks if callback.state_dict()]
+
+
+def named(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """The metrics; TypeError for one that is no named function, ValueError for a name that is taken."""
+    chosen = tuple(metrics)
+    names = [getattr(metric, "__name__", None) for metric in chosen]
+    if not all(map(callable, chosen)) or None in names:
+        raise TypeError(f"fit: need metrics as functions with a name, got {chosen}")
+    if len({"loss", *names}) <= len(names):
+        raise ValueError(f"fit: need metrics of different names, other than loss, got {names}")
+    return chosen
