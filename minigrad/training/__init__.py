@@ -6,6 +6,7 @@ A loop of one's own stays as easy: nothing here is needed for it.
 from minigrad.training.callbacks import Callback, EarlyStopping, StopOnInterrupt
 from minigrad.training.checkpoint import CheckpointError
 from minigrad.training.evaluation import accuracy, evaluate, predict
+from minigrad.training.fingerprint import fingerprint
 from minigrad.training.history import History
 from minigrad.training.loop import fit
 from minigrad.training.run import Run
@@ -19,6 +20,7 @@ __all__ = [
     "StopOnInterrupt",
     "accuracy",
     "evaluate",
+    "fingerprint",
     "fit",
     "predict",
 ]

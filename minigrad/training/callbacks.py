@@ -83,13 +83,21 @@ class EarlyStopping(Callback):
 class StopOnInterrupt(Callback):
     """Let the first Ctrl-C leave off after the current step, and a second one end the program as usual.
 
-    In another thread than the main one, where signals do not arrive, it does nothing.
+    `pressed` tells whether there was one. In another thread than the main one, where signals do not arrive, it does
+    nothing.
     """
 
+    pressed = False
+    _usual: Any = None
+
     def start(self, run: Run) -> None:
-        self._usual = None
+        def press(*_: Any) -> None:
+            self.pressed = True
+            run.interrupt()
+            self.end(run)
+
         if threading.current_thread() is threading.main_thread():
-            self._usual = signal.signal(signal.SIGINT, lambda *_: (run.interrupt(), self.end(run)))
+            self._usual = signal.signal(signal.SIGINT, press)
 
     def end(self, run: Run) -> None:
         if self._usual is not None:

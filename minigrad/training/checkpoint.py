@@ -49,12 +49,14 @@ class Checkpoint(Callback):
         if path is None:
             return False
         try:
-            run.load_state_dict(read(path))
+            state = read(path)
+        except ValueError as error:
+            rest = f"; the one before it is {self.previous}" if path != self.previous and self.previous.exists() else ""
+            raise CheckpointError(f"{path} cannot be read: {error}{rest}") from error
+        try:
+            run.load_state_dict(state)
         except (KeyError, TypeError, ValueError) as error:
-            message = f"{path} is no checkpoint to go on from: {error}"
-            if path != self.previous and self.previous.exists():
-                message += f"; the one before it is {self.previous}"
-            raise CheckpointError(message) from error
+            raise CheckpointError(f"{path} is no checkpoint to go on from: {error}") from error
         self.written = run.epoch, run.batch
         return True
 

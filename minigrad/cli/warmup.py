@@ -1,25 +1,19 @@
-"""The command line, `python -m minigrad`."""
+"""`minigrad warmup`"""
 
-import argparse
 import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from minigrad import warmup
+from minigrad.cli.parser import Parser
 from minigrad.kernels.jit import cache_folder, notice
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    warm = commands.add_parser(
-        "warmup",
-        help="compile the kernels of digit classifiers now, so that no training waits for them",
-        description="Compile the kernels of digit classifiers now, so that no training waits for them.",
-    )
-    chosen = warm.add_mutually_exclusive_group()
+def main(arguments: Sequence[str], prog: str) -> int:
+    """Compile the kernels of digit classifiers, with a progress bar."""
+    parser = Parser(prog=prog, description="Compile the kernels of digit classifiers, so that no training waits.")
+    chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of the arrays (%(default)s)"
     )

@@ -1,0 +1,124 @@
+"""`minigrad train`, which `examples/train_digits.py` calls too."""
+
+import json
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import data as datasets, functional as F, optim
+from minigrad.classifier import Classifier
+from minigrad.cli.parser import Parser, number
+from minigrad.kernels.threads import set_num_threads
+from minigrad.models import MODELS
+from minigrad.random import manual_seed
+from minigrad.training import CheckpointError, History, StopOnInterrupt, accuracy, fingerprint, fit
+
+VALIDATION = 0.1  # of the training set
+DESCRIPTION = """\
+Train a classifier of digits; keep its weights, its history and two pictures.
+
+Whatever is chosen, the defaults too, is chosen on validation images, which are held out of the training set; the test
+set is looked at once, at the end. Ctrl-C ends training after the current batch: what was learnt until then is tested,
+drawn and kept, and the exit status is 130; --resume then goes on from there, and ends with the same weights, bit for
+bit, as if nothing had happened. A second Ctrl-C ends the program at once.
+"""
+
+
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Train, test once, and write everything to a folder."""
+    parser = command_line(prog)
+    args = parser.parse_args(arguments)
+    try:
+        manual_seed(args.seed)
+        if args.threads:
+            set_num_threads(args.threads)
+        data = enlarged(datasets.load(args.data, args.root), MODELS[args.model].smallest)
+        if not len(data.test):
+            raise ValueError(f"{data.name} has no test images")
+        train, validation = data.train.holdout(VALIDATION, args.seed)
+        args.out = args.out or Path("runs") / f"{data.name}-{args.model}"
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
+    args.epochs = args.epochs or epochs_for(train)
+    args.batch_size = args.batch_size or MODELS[args.model].batch_size
+    channels, height, width = train.images.shape[1:]
+    classifier = Classifier(args.model, (channels, height, width), data.classes, data.name)
+    parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
+    print(f"{data.name}: {len(train)} training, {len(validation)} validation and {len(data.test)} test images")
+    print(f"{args.model}: {parameters} parameters; {args.epochs} epochs; results go to {args.out}")
+
+    stop = StopOnInterrupt()
+    try:
+        history = learn(classifier, train, validation, args, stop)
+    except (CheckpointError, FloatingPointError, OSError) as error:
+        parser.fail(error)
+    scores = classifier.scores(data.test.images)  # the one look at the test set
+    right = accuracy(scores, data.test.labels)
+    weights = fingerprint(classifier.model)
+
+    report = {"data": data.name, "model": args.model, "parameters": parameters, "classes": data.classes}
+    report |= {name: getattr(args, name) for name in ("epochs", "batch_size", "lr", "seed")}
+    report |= {"interrupted": stop.pressed, "test_accuracy": right, "weights": weights, "history": history}
+    classifier.save(args.out / "model.safetensors")
+    (args.out / "history.json").write_text(json.dumps(report, indent=2) + "\n")
+    history.to_csv(args.out / "history.csv")
+    title = f"{args.model} on {data.name}: {right:.2%} of the test images recognised"
+    draw(args.out, title, classifier, history, data.test, scores)
+    print(f"weights: {weights}")
+    print(f"test accuracy: {right:.4f}")
+    return 130 if stop.pressed else 0
+
+
+def learn(
+    classifier: Classifier, train: datasets.Split, validation: datasets.Split, args: Any, stop: StopOnInterrupt
+) -> History:
+    """Train with a learning rate that rises, then falls to nearly nothing: large steps first, small ones to settle."""
+    batches = datasets.Batches(train, args.batch_size, seed=args.seed)
+    optimizer = optim.Adam(classifier.model.parameters(), lr=args.lr)
+    smoothing = MODELS[args.model].label_smoothing
+    return fit(
+        classifier.model,
+        batches,
+        epochs=args.epochs,
+        optimizer=optimizer,
+        scheduler=optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.epochs * len(batches)),
+        loss=lambda scores, labels: F.cross_entropy(scores, labels, label_smoothing=smoothing),
+        validation=validation,
+        callbacks=[stop],
+        checkpoint=args.out / "checkpoint.safetensors",
+        resume=args.resume,
+        settings={"data": classifier.data} | {name: getattr(args, name) for name in ("model", "epochs", "lr", "seed")},
+    )
+
+
+def enlarged(data: datasets.DataSet, smallest: int) -> datasets.DataSet:
+    """The same images, at least `smallest` pixels high and wide."""
+    height, width = data.train.images.shape[2:]
+    size = max(height, smallest), max(width, smallest)
+    return data if size == (height, width) else data.resize(size)
+
+
+def epochs_for(train: datasets.Split) -> int:
+    """A small set is shown more often: as many epochs as show 40,000 images, from 2 to 30."""
+    return int(np.clip(40_000 // len(train), 2, 30))
+
+
+def command_line(prog: str | None) -> Parser:
+    parser = Parser(prog=prog, description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", default="digits", help="digits, mnist, fashion or a folder of IDX files (default: %(default)s)")
+    add("--root", help="folder in which mnist/ or fashion/ is looked for")
+    add("--model", default="lenet5bn", choices=MODELS, help="default: %(default)s")
+    add("--epochs", type=number(int, 1), help="default: as many as show 40,000 images, from 2 to 30")
+    sizes = ", ".join(f"{recipe.batch_size} for {name}" for name, recipe in MODELS.items())
+    add("--batch-size", type=number(int, 1), help=f"default: {sizes}")
+    add("--lr", type=number(float, 1e-9), default=0.01, help="largest learning rate of the run (default: %(default)s)")
+    add("--seed", type=number(int, 0), default=0, help="of initial weights and orders (default: %(default)s)")
+    add("--threads", type=number(int, 1), help="use at most so many; the results are the same")
+    add("--out", type=Path, help="folder for the results (default: runs/DATA-MODEL)")
+    add("--resume", action="store_true", help="go on from the checkpoint in the folder, if there is one")
+    return parser
