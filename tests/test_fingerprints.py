@@ -4,11 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 # A line for each model and batch size: the hash of all weights and gradients after each of a few steps. The last batch
 # of an epoch is smaller, so that there are steps of two sizes.
@@ -17,16 +14,16 @@ import hashlib, sys
 import numpy as np
 import minigrad as mg
 from minigrad import functional as F, optim
-from models import MODELS
+from minigrad.models import MODELS
 
 assert mg.get_num_threads() == int(sys.argv[1])
 rng = np.random.default_rng(8)
 images = rng.standard_normal((100, 1, 28, 28)).astype(np.float32)
 labels = rng.integers(0, 10, 100)
-for name, make in MODELS.items():
+for name, recipe in MODELS.items():
     for size in (24, 100):
         mg.manual_seed(int(sys.argv[2]))
-        model, digest = make(1, 28, 28, 10), hashlib.sha256()
+        model, digest = recipe.make(1, 28, 28, 10), hashlib.sha256()
         optimiser = optim.Adam(model.parameters(), 2e-3)
         for samples in (size, size - 5, size):
             optimiser.zero_grad()
@@ -44,7 +41,7 @@ def fingerprints(threads: int, blas_threads: int = 1, seed: int = 1) -> list[str
     counts = {"NUMBA_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(blas_threads)}
     done = subprocess.run(
         [sys.executable, "-c", TRAIN, str(threads), str(seed)],
-        env=kept | counts | {"PYTHONPATH": str(EXAMPLES)},
+        env=kept | counts,
         capture_output=True,
         text=True,
         timeout=600,

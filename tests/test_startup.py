@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import cli, functional as F, warmup
+from minigrad import functional as F, warmup
+from minigrad.cli.warmup import _warm_up
 from minigrad.kernels.jit import Notice
 
 RELU = """
@@ -83,7 +84,7 @@ def test_a_warm_up_compiles_once_for_each_dtype_and_reports(tmp_path):
 def test_a_warm_up_without_tqdm_shows_a_line_for_each_task(monkeypatch, capsys):
     done = []
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert cli._warm_up([("a", lambda: done.append("a")), ("b", lambda: done.append("b"))]) == 0
+    assert _warm_up([("a", lambda: done.append("a")), ("b", lambda: done.append("b"))]) == 0
     captured = capsys.readouterr()
     assert done == ["a", "b"]
     assert captured.err == "1/2 a\n2/2 b\n"
@@ -101,16 +102,6 @@ def test_the_tasks_run_for_each_dtype_and_leave_the_settings_as_they_were(monkey
         assert not mg.is_winograd_enabled()
     finally:
         mg.set_winograd_enabled(True)
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["cool"], ["warmup", "--dtype", "int8"], ["warmup", "--all", "--dtype", "x"]]
-)
-def test_bad_commands_end_with_an_error(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(arguments)
-    assert ended.value.code == 2
-    assert "error" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`minigrad train`, which `examples/train_digits.py` calls too."""
 
+import importlib
 import json
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     parser = command_line(prog)
     args = parser.parse_args(arguments)
     try:
+        importlib.import_module("minigrad.plot")  # what is missing is better known before training than after it
         manual_seed(args.seed)
         if args.threads:
             set_num_threads(args.threads)
@@ -105,6 +107,16 @@ def enlarged(data: datasets.DataSet, smallest: int) -> datasets.DataSet:
 def epochs_for(train: datasets.Split) -> int:
     """A small set is shown more often: as many epochs as show 40,000 images, from 2 to 30."""
     return int(np.clip(40_000 // len(train), 2, 30))
+
+
+def draw(
+    out: Path, title: str, classifier: Classifier, history: History, test: datasets.Split, scores: np.ndarray
+) -> None:
+    """Save training.png and digits.png."""
+    figures = importlib.import_module("minigrad.plot").figures
+    classes = classifier.classes
+    figures.training(history, test, scores, classes, title).savefig(out / "training.png", dpi=120)
+    figures.digits(classifier.model, test, scores, classes, title).savefig(out / "digits.png", dpi=120)
 
 
 def command_line(prog: str | None) -> Parser:
