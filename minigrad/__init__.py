@@ -7,7 +7,7 @@ from types import ModuleType
 if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
     raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
 
-from minigrad import data, functional, nn, optim
+from minigrad import data, functional, interpret, nn, optim
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
@@ -119,6 +119,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hessian",
+    "interpret",
     "is_grad_enabled",
     "is_winograd_enabled",
     "isfinite",

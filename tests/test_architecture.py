@@ -23,6 +23,7 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional"},
     {"nn", "optim"},
+    {"interpret"},
     {"gradcheck"},
     {"testing"},
     {"warmup"},
