@@ -25,11 +25,10 @@ from typing import Any
 
 import models
 import numpy as np
-import pictures
 from tqdm import tqdm
 
 import minigrad as mg
-from minigrad import functional as F, nn, optim
+from minigrad import functional as F, nn, optim, plot
 
 VALIDATION = 0.1  # of the training set
 Row = dict[str, float]  # of the history: one epoch
@@ -68,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     report |= {"interrupted": interrupted.is_set(), "test_accuracy": accuracy, "weights": weights, "history": history}
     (args.out / "history.json").write_text(json.dumps(report, indent=2) + "\n")
     title = f"{args.model} on {data.name}: {accuracy:.2%} of the test images recognised"
-    draw(args.out, title, model, history, data, scores)
+    plot.figures.training(history, data.test, scores, data.classes, title).savefig(args.out / "training.png", dpi=120)
+    plot.figures.digits(model, data.test, scores, data.classes, title).savefig(args.out / "digits.png", dpi=120)
     print(f"weights: {weights}")
     print(f"test accuracy: {accuracy:.4f}")
     return 130 if interrupted.is_set() else 0
@@ -166,19 +166,6 @@ def enlarged(data: mg.data.DataSet, smallest: int) -> mg.data.DataSet:
 def epochs_for(train: mg.data.Split) -> int:
     """A small set is shown more often: as many epochs as show 40,000 images, from 2 to 30."""
     return int(np.clip(40_000 // len(train), 2, 30))
-
-
-def draw(
-    out: Path, title: str, model: nn.Module, history: list[Row], data: mg.data.DataSet, scores: np.ndarray
-) -> None:
-    """Save training.png and digits.png."""
-    confusion = np.zeros((len(data.classes), len(data.classes)), int)
-    np.add.at(confusion, (data.test.labels, scores.argmax(axis=1)), 1)
-    filters = next(model.parameters()).detach().numpy()
-    if filters.ndim == 2:  # of a dense layer: the weights of each unit, laid out as the image they belong to
-        filters = filters.reshape(-1, *data.test.images.shape[1:])
-    pictures.training(history, confusion, data.classes, title).savefig(out / "training.png", dpi=120)
-    pictures.digits(filters, data.test, scores, data.classes, title).savefig(out / "digits.png", dpi=120)
 
 
 @contextlib.contextmanager

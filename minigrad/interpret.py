@@ -20,6 +20,12 @@ from minigrad.tensor import Tensor, as_tensor
 _PASSING_ON = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation the values stay as they are
 
 
+def scores(model: nn.Module, input: Any) -> np.ndarray:
+    """What the model gives in evaluation mode, read-only: of a classifier (N, classes), the higher the likelier."""
+    with no_grad(), _as_it_was(model):
+        return as_tensor(model(as_tensor(input))).data
+
+
 def activations(model: nn.Module, input: Any) -> dict[str, np.ndarray]:
     """The output of every module that holds no others, by its path in the model, in the order in which they ran.
 

@@ -24,6 +24,7 @@ LAYERS = [
     {"functional"},
     {"nn", "optim"},
     {"interpret"},
+    {"plot"},
     {"gradcheck"},
     {"testing"},
     {"warmup"},

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import minigrad as mg
 
@@ -48,7 +47,7 @@ def examples():
     """The examples as modules, for what can be asked of their functions without a process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES)
-        names = "train_digits", "models", "pictures", "mlp_vs_cnn"
+        names = "train_digits", "models", "mlp_vs_cnn"
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -236,65 +235,6 @@ def test_every_model_takes_images_of_every_size(examples, name, shape):
     assert model(data.train.images).shape == (6, 2)
     if min(shape[1:]) >= 28:
         assert data.train.images.shape[1:] == shape
-
-
-def test_the_picture_of_a_training_has_loss_accuracy_and_confusions(examples):
-    history = [
-        {"epoch": i, "loss": 1 / i, "accuracy": 0.8, "validation_loss": 2 / i, "validation_accuracy": 0.7}
-        for i in (1, 2, 3)
-    ]
-    counts = np.diag([5, 6, 7]) + np.diag([0, 2], k=1)
-    figure = examples.pictures.training(history, counts, ("ankle boot", "bag", "coat"), "a title")
-    loss, accuracy, confusion = figure.axes
-    assert figure.get_suptitle() == "a title"
-    assert [axes.get_title() for axes in figure.axes] == ["Loss", "Accuracy", "2 of 20 test images mistaken"]
-    assert [line.get_label() for line in loss.lines] == ["training", "validation"]
-    assert loss.lines[1].get_ydata() == pytest.approx([2, 1, 2 / 3])
-    assert accuracy.lines[0].get_ydata() == pytest.approx([0.8] * 3)
-    assert [text.get_text() for text in confusion.texts] == ["5", "6", "2", "7"]
-    assert [label.get_text() for label in confusion.get_xticklabels()] == ["ankle boot", "bag", "coat"]
-
-
-def test_the_picture_of_digits_shows_filters_and_the_surest_mistakes_first(examples):
-    rng = np.random.default_rng(0)
-    test = mg.data.Split(rng.random((5, 1, 8, 8), np.float32), np.array([0, 1, 0, 1, 0]))
-    scores = np.array([[3, 0], [0, 3], [0, 1], [2, 0], [3, 0]], np.float32)  # 2 and 3 are wrong, 3 with more confidence
-    figure = examples.pictures.digits(rng.normal(size=(6, 1, 5, 5)), test, scores, ("one", "two"), "a title")
-    filters, mistakes = figure.axes
-    assert filters.get_title().startswith("6 filters")
-    assert mistakes.get_title() == "2 mistaken test images"
-    captions = mistakes.texts
-    assert [text.get_text() for text in captions] == ["two read as one\n88% sure", "one read as two\n73% sure"]
-    # Below each caption, in the picture's own coordinates, is the image it speaks of.
-    sheet = mistakes.images[0].get_array()
-    places = [text.get_position() for text in captions]
-    width = round(places[1][0] - places[0][0]) * 10 // 11  # a tenth between two images
-    for image, (x, y) in zip(test.images[[3, 2], 0], places, strict=True):
-        top, left, step = round(y + 0.5), round(x - width / 2 + 0.5), width // 8
-        assert np.array_equal(sheet[top : top + width : step, left : left + width : step], image)
-
-
-def test_each_tile_of_a_mosaic_keeps_its_place_and_the_rest_is_empty(examples):
-    axes = Figure().subplots()
-    tiles = np.arange(1, 5 * 6 + 1, dtype=np.float32).reshape(5, 3, 2) / 30
-    places = examples.pictures.mosaic(axes, tiles, least=2, gap=(0.5, 0.5), cmap="gray", vmin=0)
-    sheet = np.ma.filled(axes.images[0].get_array(), np.nan)
-    assert sheet.shape == (2 * (30 + 60), 3 * (20 + 40) - 20)  # 20 pixels for each of a tile's
-    for i, (tile, (y, x)) in enumerate(zip(tiles, places, strict=True)):
-        top, left = 30 + i // 3 * 90, i % 3 * 60
-        assert (y, x) == (top - 0.5, left + 19.5)
-        assert np.array_equal(sheet[top + 10 : top + 60 : 20, left + 10 : left + 40 : 20], tile)
-    assert np.isnan(sheet).sum() == sheet.size - 5 * 60 * 40
-
-
-def test_pictures_of_many_classes_many_filters_and_no_mistakes_can_be_drawn(examples, tmp_path):
-    row = {"epoch": 1, "loss": 1, "accuracy": 0, "validation_loss": 1, "validation_accuracy": 0}
-    classes = tuple(map(str, range(62)))
-    examples.pictures.training([row], np.eye(62, dtype=int), classes, "").savefig(tmp_path / "training.png")
-    test = mg.data.Split(np.zeros((62, 3, 8, 8), np.float32), np.arange(62))
-    figure = examples.pictures.digits(np.zeros((128, 3, 28, 28)), test, np.eye(62), classes, "")
-    figure.savefig(tmp_path / "digits.png")
-    assert [axes.get_title()[:14] for axes in figure.axes] == ["32 of 128 filt", "No mistaken te"]
 
 
 def test_the_model_of_ones_own_learns(tmp_path):
