@@ -4,7 +4,7 @@ import io
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from minigrad import tape
 from minigrad.nn import Module
-from minigrad.op import constant
+from minigrad.op import Op, constant
 from minigrad.plot.canvas import axes_or_new, set_title, show
 from minigrad.tensor import Tensor
 
@@ -124,8 +124,8 @@ def _kept(node: tape.Node) -> list[str]:
             continue
         if id(array) in node.array_ids:
             at = node.array_ids.index(id(array))
-            inputs = node.op._inputs
+            inputs = cast("Op[Any]", node.op)._inputs
             kept.append(inputs[at] if at < len(inputs) else f"input {at}")
         else:
             kept.append("output" if id(array) in outputs else f"{array.dtype} {array.shape}")
-    return [f"keeps {', '.join(kept)}"] if kept else []
+    return [f"keeps {', '.join(dict.fromkeys(kept))}"] if kept else []

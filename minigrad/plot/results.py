@@ -91,7 +91,7 @@ def confusion_matrix(
             dark = true != taken and count > 0.6 * most
             if count:
                 ax.text(taken, true, str(count), ha="center", va="center", size=8, color="w" if dark else "k")
-        slanted = {"rotation": 45, "ha": "right"} if max(map(len, classes), default=0) > 3 else {}
+        slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, classes), default=0) > 3 else {}
         ax.set_xticks(range(len(counts)), classes[: len(counts)], **slanted)
         ax.set_yticks(range(len(counts)), classes[: len(counts)])
     set_title(ax, f"{counts[~diagonal].sum()} of {counts.sum()} images mistaken")
