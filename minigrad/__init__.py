@@ -7,7 +7,7 @@ from types import ModuleType
 if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
     raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
 
-from minigrad import data, functional, models, nn, optim, training
+from minigrad import data, functional, interpret, models, nn, optim, training
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
@@ -73,7 +73,7 @@ from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
 
-_NEED_AN_EXTRA = ("testing",)  # and so are imported on first use
+_NEED_AN_EXTRA = ("plot", "testing")  # and so are imported on first use
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -119,6 +119,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hessian",
+    "interpret",
     "is_grad_enabled",
     "is_winograd_enabled",
     "isfinite",

@@ -163,8 +163,8 @@ def target_of(variable: Variable) -> "Node | Variable":
     return variable if variable._node is None else variable._node
 
 
-def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> set[Node]:
-    """The nodes through which gradients must pass to reach the targets, keyed by (id of node or leaf, slot)."""
+def _by_age(roots: Iterable[Node]) -> list[Node]:
+    """The roots and all nodes behind them, oldest first: a node's parents come before it."""
     reachable = set(roots)
     stack = list(reachable)
     while stack:
@@ -172,8 +172,18 @@ def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> s
             if edge is not None and isinstance(edge.target, Node) and edge.target not in reachable:
                 reachable.add(edge.target)
                 stack.append(edge.target)
+    return sorted(reachable, key=lambda node: node.order)
+
+
+def history(outputs: Iterable[Variable]) -> list[tuple[Node, Sequence[Edge | None]]]:
+    """The recorded calls that led to the outputs, oldest first, each with its inputs: for who shows them."""
+    return [(node, node.edges) for node in _by_age(v._node for v in outputs if v._node is not None)]
+
+
+def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> set[Node]:
+    """The nodes through which gradients must pass to reach the targets, keyed by (id of node or leaf, slot)."""
     leading: set[Node] = set()
-    for node in sorted(reachable, key=lambda node: node.order):  # oldest first: a node's parents come before it
+    for node in _by_age(roots):
         if any(e is not None and (e.target in leading or (id(e.target), e.slot) in targets) for e in node.edges):
             leading.add(node)
     return leading

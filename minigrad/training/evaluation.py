@@ -1,7 +1,6 @@
 """What a model says of given samples, and how good that is."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad import functional as F, nn
 from minigrad.data import Split
 from minigrad.modes import no_grad
+from minigrad.nn.evaluation import evaluating
 from minigrad.tensor import Tensor, as_tensor
 
 Metric: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
@@ -34,7 +34,7 @@ def predict(model: nn.Module, *inputs: ArrayLike, batch_size: int = BATCH) -> ND
     Shapes: inputs (N, ...), which the model is called with -> outputs (N, ...).
     """
     arrays = samples("predict", inputs)
-    with evaluating(model):
+    with evaluating(model), no_grad():
         # An empty batch too is asked of the model, which alone knows the shape of its outputs.
         starts = range(0, len(arrays[0]) or 1, batch_size)
         parts = [model(*(as_tensor(array[i : i + batch_size]) for array in arrays)).numpy() for i in starts]
@@ -82,16 +82,3 @@ def samples(caller: str, data: Iterable[Any]) -> tuple[NDArray[Any], ...]:
     if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
         raise ValueError(f"{caller}: need one array or more, all of N samples, got shapes {shapes}")
     return arrays
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no recording within; afterwards every module is in the mode in which it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, training in before:
-            module.training = training
