@@ -9,6 +9,7 @@ if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapp
 
 from minigrad import data, functional, interpret, models, nn, optim, training
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
+from minigrad.geometry import explain, summary
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from minigrad.kernels.threads import get_num_threads, set_num_threads
 from minigrad.modes import (
@@ -108,6 +109,7 @@ __all__ = [
     "equal",
     "erf",
     "exp",
+    "explain",
     "expm1",
     "floor",
     "from_dlpack",
@@ -157,6 +159,7 @@ __all__ = [
     "split",
     "sqrt",
     "stack",
+    "summary",
     "tan",
     "tanh",
     "tensor",

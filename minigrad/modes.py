@@ -29,6 +29,7 @@ class Watch:
 
     anomaly: bool = False  # whether to raise where a NaN or an infinity first appears
     profiler: Profiler | None = None
+    tracer: Callable[..., None] | None = None  # (op, inputs, arrays, settings, result), told of every call
     path: tuple[str, ...] = ()  # of the module that runs, kept only while somebody looks on
 
 

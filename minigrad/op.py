@@ -179,6 +179,8 @@ class Op(Generic[P]):
         )
         if watch is not NOBODY:
             self._tell(watch, node, result, arrays)
+            if watch.tracer is not None:
+                watch.tracer(self, inputs, arrays, settings, result)
         return result
 
     def _bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

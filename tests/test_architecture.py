@@ -13,7 +13,7 @@ SOURCES = sorted([*ROOT.glob("minigrad/**/*.py"), *ROOT.glob("kernels/*.py")])
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     {"kernels"},
-    {"hooks", "dtypes", "extras", "files", "memory", "random", "data"},
+    {"hooks", "dtypes", "extras", "files", "memory", "random", "data", "trail"},
     {"modes"},
     {"tape"},
     {"op"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional"},
     {"nn", "optim"},
-    {"interpret", "models", "training"},
+    {"geometry", "interpret", "models", "training"},
     {"classifier", "plot"},
     {"gradcheck"},
     {"testing"},
@@ -95,7 +95,7 @@ def test_a_name_is_defined_once(path):
 TOP = """
 tensor as_tensor Tensor grad vjp jvp jacobian hessian no_grad enable_grad set_grad_enabled is_grad_enabled
 detect_anomaly manual_seed set_num_threads get_num_threads gradcheck gradgradcheck GradcheckError op OPS constant save
-load profile set_winograd_enabled is_winograd_enabled functional nn optim data
+load profile summary explain set_winograd_enabled is_winograd_enabled functional nn optim data
 """.split()
 FUNCTIONS = """
 conv1d conv2d conv_transpose1d conv_transpose2d conv1x1 convolve1d convolve2d correlate1d correlate2d

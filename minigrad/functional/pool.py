@@ -198,7 +198,7 @@ def _spans(axes: tuple[Axis, ...], count_include_pad: bool, divisor: int | None)
             count = np.minimum(first + axis.window, axis.size + axis.after) - first
         else:
             count = stop - start
-        spans.append(Span(axis.size, start, stop, count))
+        spans.append(Span(axis.size, start, stop, count, axis))
     return tuple(spans)
 
 

@@ -13,6 +13,7 @@ from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import LARGEST, integer
 from minigrad.tape import Variable
+from minigrad.trail import FeaturesError
 
 
 @takes_arrays
@@ -26,7 +27,8 @@ def over_rows(layer: Callable[..., Any], input: Array, weight: Array, bias: Arra
     if not len(input.shape) or len(weight.shape) != 2 or input.shape[-1] != weight.shape[1]:
         columns = weight.shape[-1] if len(weight.shape) else "C"
         shapes = f"{tuple(input.shape)} and {tuple(weight.shape)}"
-        raise ValueError(f"linear: need input (..., {columns}) and weight (K, C), got {shapes}")
+        rule = f"linear: need input (..., {columns}) and weight (K, C), got {shapes}"
+        raise FeaturesError(rule, weight, input.shape)
     if len(input.shape) == 2:
         return layer(input, weight, bias)
     flat = ops.reshape(input, shape=(math.prod(input.shape[:-1]), input.shape[-1]))

@@ -16,19 +16,21 @@ from minigrad.nn.conv import Conv2d
 from minigrad.nn.linear import Linear
 from minigrad.nn.module import Module
 from minigrad.nn.pool import MaxPool2d
+from minigrad.trail import begin, notes
 
 _SQUARE: tuple[Any, ...] = (2, (2, 2))
 
 
 def stages(modules: Sequence[Module]) -> list[Callable[[Any], Any]]:
     """The modules as what is to be called one after the other."""
-    if modes.watching.get().anomaly:  # its messages name modules
+    watch = modes.watching.get()
+    if watch.anomaly or watch.tracer:  # they name modules
         return list(modules)
     calls: list[Callable[[Any], Any]] = []
     at = 0
     while at < len(modules):
         length = _chain(modules[at : at + 3])
-        calls.append(modules[at] if length == 1 else _fused(modules[at], length == 3))
+        calls.append(modules[at] if length == 1 else _fused(modules[at : at + length]))
         at += length
     return calls
 
@@ -59,12 +61,20 @@ def _halves(module: Module) -> bool:
     )
 
 
-def _fused(module: Any, pooled: bool) -> Callable[[Any], Any]:
+def _fused(modules: Sequence[Any]) -> Callable[[Any], Any]:
+    module, pooled = modules[0], len(modules) == 3
+
     def call(input: Any) -> Any:
         with contextlib.nullcontext() if modes.watching.get() is modes.NOBODY else module._named_to_the_tape():
             if type(module) is Linear:
-                return linear_relu(input, module.weight, module.bias)
-            settings = module.stride, module.padding, module.dilation, module.groups
-            return conv2d_relu(input, module.weight, module.bias, *settings, pooled)
+                output = linear_relu(input, module.weight, module.bias)
+            else:
+                settings = module.stride, module.padding, module.dilation, module.groups
+                output = conv2d_relu(input, module.weight, module.bias, *settings, pooled)
+        trail = notes.get() or begin()
+        if pooled:
+            trail.append((id(module), output.shape[:1]))  # what it gave has never been anywhere
+        trail.append((id(modules[-1]), output.shape))
+        return output
 
     return call

@@ -12,8 +12,10 @@ from minigrad import modes
 from minigrad.dtypes import check_dtype
 from minigrad.hooks import RemovableHandle
 from minigrad.nn.members import Members, joined
+from minigrad.nn.mismatch import tell
 from minigrad.nn.parameter import convert
 from minigrad.tensor import Tensor, as_tensor
+from minigrad.trail import FeaturesError, begin, notes
 
 _running: ContextVar["Module | None"] = ContextVar("running_module", default=None)
 
@@ -39,10 +41,18 @@ class Module(Members):
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if modes.watching.get() is modes.NOBODY:
-            return self._run(args, kwargs)
-        with self._named_to_the_tape():
-            return self._run(args, kwargs)
+        try:
+            if modes.watching.get() is modes.NOBODY:
+                output = self._run(args, kwargs)
+            else:
+                with self._named_to_the_tape():
+                    output = self._run(args, kwargs)
+        except FeaturesError as error:
+            tell(error, self)
+            raise
+        if isinstance(output, Tensor):
+            (notes.get() or begin()).append((id(self), output._array.shape))
+        return output
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for pre_hook in tuple(self._forward_pre_hooks.values()):

@@ -16,7 +16,7 @@ from minigrad.op import Array, Op, constant, normalised, op
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL
 from minigrad.ops.correlation import Axes
-from minigrad.ops.geometry import plane
+from minigrad.ops.geometry import Axis, plane
 from minigrad.ops.memory import allocate
 
 
@@ -24,12 +24,12 @@ class Span:
     """Averaging windows along one axis: each covers [start, stop) of the input's cells and counts for `count`.
 
     Neither the starts nor the stops fall from one window to the next. Checked here, once: kernels follow them into
-    memory.
+    memory. `axis` is what they were made of, if they are windows of one size.
     """
 
-    __slots__ = ("counts", "regular", "size", "starts", "stops")
+    __slots__ = ("axis", "counts", "regular", "size", "starts", "stops")
 
-    def __init__(self, size: int, starts: np.ndarray, stops: np.ndarray, counts: np.ndarray):
+    def __init__(self, size: int, starts: np.ndarray, stops: np.ndarray, counts: np.ndarray, axis: Axis | None = None):
         arrays = starts, stops, counts
         if any(t.ndim != 1 or t.dtype != np.int64 or len(t) != len(starts) or not len(t) for t in arrays):
             raise ValueError("span: need starts, stops and counts as int64 arrays of one length, at least 1")
@@ -37,7 +37,7 @@ class Span:
             raise ValueError(f"span: need windows within [0, {size})")
         if (np.diff(starts) < 0).any() or (np.diff(stops) < 0).any():
             raise ValueError("span: need windows in order")
-        self.size = size
+        self.size, self.axis = size, axis
         self.starts, self.stops, self.counts = (t.copy() for t in arrays)
         self.regular = _regular(starts, stops)
 
