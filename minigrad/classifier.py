@@ -14,9 +14,9 @@ from minigrad.tensor import tensor
 from minigrad.training import predict
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class Classifier:
-    """One of `mg.models`, trained: `model` takes images of `shape` (C, H, W) and scores `classes`.
+    """One of `mg.models`: `model`, untrained at first, takes images of `shape` (C, H, W) and scores `classes`.
 
     In its file, beside the weights under their `state_dict()` names, the metadata `minigrad` is a JSON object of the
     other fields.
@@ -27,13 +27,12 @@ class Classifier:
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     data: str  # that it was trained on
-    model: nn.Module = dataclasses.field(default=None, repr=False)  # type: ignore[assignment]  # made anew unless given
+    model: nn.Module = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.name not in MODELS:
             raise ValueError(f"Classifier: need one of {', '.join(MODELS)}, got {self.name!r}")
-        if self.model is None:
-            object.__setattr__(self, "model", MODELS[self.name].make(*self.shape, len(self.classes)))
+        self.model = MODELS[self.name].make(*self.shape, len(self.classes))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""

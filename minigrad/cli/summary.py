@@ -23,7 +23,8 @@ def main(arguments: Sequence[str], prog: str) -> int:
             classifier = Classifier(options.model, tuple(options.shape), classes, "nothing")
         else:
             classifier = Classifier.load(options.model)
-        print(summary(classifier.model, classifier.shape))
+        table = summary(classifier.model, classifier.shape)
     except (OSError, ValueError) as error:
         parser.fail(error)
+    print(table)
     return 0

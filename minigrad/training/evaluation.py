@@ -63,7 +63,7 @@ def evaluate(
 
 def measured(metrics: Iterable[Metric], outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
     """Each metric by its name."""
-    return {metric.__name__: float(metric(outputs, targets)) for metric in metrics}  # type: ignore[attr-defined]
+    return {metric.__name__: float(metric(outputs, targets)) for metric in metrics}
 
 
 def unpacked(caller: str, data: Any) -> tuple[NDArray[Any], ...]:
