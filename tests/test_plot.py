@@ -82,32 +82,52 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("given", [True, False])
-def test_pictures_are_drawn_on_the_axes_given_or_new_ones_and_no_text_meets_another(
-    name, given, model, ax, monkeypatch
-):
-    drawn = []
+@pytest.fixture
+def written(monkeypatch):
+    """Draws the figure of axes; what is written there, none of which meets another, and where."""
+    write = Text.draw
+    found = []
 
     def draw(text, renderer):
         write(text, renderer)
         if text.get_visible() and text.get_text():
-            drawn.append((text.get_text(), text.get_window_extent(renderer)))
+            found.append((text.get_text(), text.get_window_extent(renderer)))
 
-    if given:  # as for a training script
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    result = pictures(model)[name](ax if given else None)
-    assert (result is ax) is given
-    assert result.get_title() or result.child_axes
-    write = Text.draw
+    def look(ax):
+        found.clear()
+        ax.figure.draw_without_rendering()
+        for (one, box), (other, its) in itertools.combinations(found, 2):
+            assert not box.padded(-1).overlaps(its.padded(-1)), f"{one!r} meets {other!r}"
+        return found
+
     monkeypatch.setattr(Text, "draw", draw)
-    result.figure.draw_without_rendering()
-    assert drawn
-    for (one, box), (other, its) in itertools.combinations(drawn, 2):
-        assert not box.padded(-1).overlaps(its.padded(-1)), f"{one!r} meets {other!r}"
-    for text, box in drawn:
-        assert given or result.figure.bbox.padded(2).fully_containsx(box.x0), f"{text!r} leaves the figure"
-        assert given or result.figure.bbox.padded(2).fully_containsx(box.x1), f"{text!r} leaves the figure"
+    return look
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_drawn_on_the_axes_given_and_no_text_meets_another(name, model, ax, monkeypatch, written):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # as for a training script
+    assert pictures(model)[name](ax) is ax
+    assert ax.get_title() or ax.child_axes
+    assert written(ax)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_axes_pictures_make_their_own_and_no_text_leaves_them(name, model, written):
+    ax = pictures(model)[name](None)
+    for text, box in written(ax):
+        assert ax.figure.bbox.padded(2).contains(box.x0, box.y0), f"{text!r} leaves the figure"
+        assert ax.figure.bbox.padded(2).contains(box.x1, box.y1), f"{text!r} leaves the figure"
+
+
+def test_captions_fit_below_and_beside_each_other_however_long_they_are(ax, model, written):
+    many = np.zeros(25, int)
+    names = "a Bernese mountain dog", "a soft-coated wheaten terrier"
+    plot.misclassified(np.zeros((25, 1, 8, 8)), many, np.eye(2)[many + 1], names, ax)
+    assert len(written(ax)) == 26
+    small = Figure(figsize=(3, 3)).subplots()
+    plot.activations(nn.Sequential({"a_long_name_of_a_layer": model}), IMAGES[0], small)
+    assert len(written(small)) == 7
 
 
 def test_learning_curves_are_loss_and_accuracy_on_training_and_validation_images(ax):
