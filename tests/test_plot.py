@@ -157,6 +157,8 @@ def test_one_quantity_is_drawn_into_the_axes_and_what_a_row_lacks_is_left_out(ax
     assert not ax.child_axes
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[1, 0.5], [2, 0]]]
     assert ax.get_yscale() == "linear"  # a logarithm would lose the zero
+    diverged = [{"epoch": 1, "loss": np.nan, "accuracy": 0.1}, {"epoch": 2, "loss": np.inf, "accuracy": 0.1}]
+    plot.learning_curves(diverged, Figure().subplots()).figure.draw_without_rendering()
     other = plot.learning_curves(history, Figure().subplots(), quantity="top_5")
     assert (other.get_title(), other.get_ylabel()) == ("Top 5", "top 5")
     assert other.lines[0].get_xydata().tolist() == [[1, 0.2]]
@@ -204,6 +206,7 @@ def test_a_confusion_matrix_of_nothing_or_of_many_classes_can_be_drawn(ax, tmp_p
     [
         (ValueError, ([0, 1],), r"need labels and predicted, or counts \(K, K\), got \(2,\)"),
         (ValueError, ([0, 1], [0]), r"need labels \(N,\) and predicted \(N,\), got \(2,\) and \(1,\)"),
+        (ValueError, ([0, 1], [0, 1, 2]), r"got \(2,\) and \(3,\)"),
         (ValueError, ([0, -1], [0, 1]), "need classes from 0, got -1"),
         (ValueError, ([0, 3], [0, 1], CLASSES), "need 4 names, got 3"),
         (TypeError, ([0.5], [0]), "need integers, got float64"),
@@ -300,10 +303,10 @@ def test_activations_are_rows_of_maps_and_cells_named_by_layer(ax):
 
 def test_a_class_activation_map_is_drawn_over_the_image_and_its_title_is_the_sum(ax, model):
     maps, scores = interpret.class_activation_maps(model, IMAGES[:1])[0], interpret.scores(model, IMAGES[:1])[0]
-    plot.class_activation_map(model, IMAGES[0], 2, CLASSES, ax)
+    plot.class_activation_map(model, IMAGES[0], 2, (*CLASSES[:2], "T-shirt"), ax)
     assert np.array_equal(pixels(ax), mg.data.resize(maps[None, 2:], (120, 120))[0, 0])
     assert ax.images[0].get_clim() == pytest.approx((-np.abs(maps[2]).max(), np.abs(maps[2]).max()))
-    sums = ax.get_title().removeprefix("Evidence for coat: mean ").replace("\N{MINUS SIGN}", "-")
+    sums = ax.get_title().removeprefix("Evidence for T-shirt: mean ").replace("\N{MINUS SIGN}", "-")
     mean, bias, score = (float(word) for word in sums.split() if word[-1].isdigit())
     assert [mean, bias, score] == pytest.approx([maps[2].mean(), model[3].bias.data[2], scores[2]], abs=0.006)
     (outline,) = ax.collections
