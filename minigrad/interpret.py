@@ -102,7 +102,8 @@ def saliency(model: nn.Module, input: Any, target: Any = None) -> np.ndarray:
         if scores.ndim != 2 or len(scores) != len(images):
             raise ValueError(f"saliency: need a model that gives scores (N, classes), got {scores.shape}")
         chosen = np.zeros(scores.shape, scores.dtype)
-        np.put_along_axis(chosen, _targets(target, scores.data)[:, None], 1, axis=1)
+        targets = scores.data.argmax(axis=1) if target is None else _classes("saliency", target, scores.shape)
+        np.put_along_axis(chosen, targets[:, None], 1, axis=1)
         (gradient,) = grad(scores, images, chosen)
     return np.abs(as_tensor(gradient).data).max(axis=1)
 
@@ -132,11 +133,12 @@ def mistakes(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     probability = softmax(scores)[predicted], the confidence in the wrong class.
 
     Shapes: scores (N, classes), labels (N,) -> three of (M,).
-    Raises: ValueError for other shapes.
+    Raises: ValueError for other shapes, and labels that are not among the classes.
     """
     scores, labels = as_tensor(scores).detach().data, np.asarray(labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(f"mistakes: need scores (N, classes) and labels (N,), got {scores.shape} and {labels.shape}")
+    labels = _classes("mistakes", labels, scores.shape)
     probabilities = F.softmax(scores, 1)
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
@@ -186,15 +188,13 @@ def _of_another_kind(end: list[str]) -> ValueError:
     )
 
 
-def _targets(target: Any, scores: np.ndarray) -> np.ndarray:
-    """A class for each sample."""
-    if target is None:
-        return scores.argmax(axis=1)
-    given = np.asarray(target)
-    if given.dtype.kind not in "iu" and given.size:
-        raise TypeError(f"saliency: need target as integers, got {given.dtype}")
-    if given.shape not in ((), scores.shape[:1]):
-        raise ValueError(f"saliency: need one target or {len(scores)}, got shape {given.shape}")
-    if given.size and not 0 <= given.min() <= given.max() < scores.shape[1]:
-        raise ValueError(f"saliency: need targets from 0 to below {scores.shape[1]}, got {given}")
-    return np.broadcast_to(given.astype(np.intp), scores.shape[:1])
+def _classes(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A class for each of the samples with scores of that shape, of which there may be one for all."""
+    classes, (count, most) = np.asarray(given), shape
+    if classes.dtype.kind not in "iu" and classes.size:
+        raise TypeError(f"{name}: need classes as integers, got {classes.dtype}")
+    if classes.shape not in ((), (count,)):
+        raise ValueError(f"{name}: need one class or {count}, got shape {classes.shape}")
+    if classes.size and not 0 <= classes.min() <= classes.max() < most:
+        raise ValueError(f"{name}: need classes from 0 to below {most}, got {classes.min()} to {classes.max()}")
+    return np.broadcast_to(classes.astype(np.intp), (count,))

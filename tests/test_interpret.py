@@ -141,7 +141,7 @@ def test_looking_at_a_model_leaves_it_as_it_was(look, fails):
     model[4].eval()
     model[0].fails = fails
     seen = []
-    model[2].register_forward_hook(lambda *call: seen.append(call))
+    model[2].register_forward_hook(lambda *call: seen.append(mg.is_grad_enabled()))
     hooks = [(dict(m._forward_hooks), dict(m._forward_pre_hooks)) for m in model.modules()]
     state = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
     mg.manual_seed(5)
@@ -153,7 +153,7 @@ def test_looking_at_a_model_leaves_it_as_it_was(look, fails):
     else:
         first = look(model, IMAGES)
         again = look(model, IMAGES)
-        assert len(seen) == 2
+        assert seen == [look is interpret.saliency] * 2  # what nobody differentiates is not recorded
         if look is not interpret.activations:
             assert np.array_equal(first, again)
     assert [m.training for m in model.modules()] == [True] * 5 + [False] + [True] * 3
@@ -207,10 +207,10 @@ def test_images_may_be_read_only_strided_float32_or_none_at_all():
     [
         (ValueError, IMAGES[0], None, r"need images \(N, C, H, W\), got \(1, 8, 8\)"),
         (TypeError, IMAGES.astype(int), None, "need images in float32 or float64, got int64"),
-        (ValueError, IMAGES, 3, "need targets from 0 to below 3, got 3"),
-        (ValueError, IMAGES, [0, -1, 0], "need targets from 0 to below 3"),
-        (ValueError, IMAGES, [0, 1], r"need one target or 3, got shape \(2,\)"),
-        (TypeError, IMAGES, 1.0, "need target as integers, got float64"),
+        (ValueError, IMAGES, 3, "saliency: need classes from 0 to below 3, got 3 to 3"),
+        (ValueError, IMAGES, [0, -1, 0], "need classes from 0 to below 3, got -1 to 0"),
+        (ValueError, IMAGES, [0, 1], r"need one class or 3, got shape \(2,\)"),
+        (TypeError, IMAGES, 1.0, "need classes as integers, got float64"),
     ],
 )
 def test_saliency_refuses_what_it_cannot_mean(error, images, target, message):
@@ -251,3 +251,5 @@ def test_mistakes_come_with_the_surest_first_and_equally_sure_ones_in_order():
     assert [len(found) for found in interpret.mistakes(scores[:0], [])] == [0, 0, 0]
     with pytest.raises(ValueError, match=r"need scores \(N, classes\) and labels \(N,\), got \(6, 2\) and \(5,\)"):
         interpret.mistakes(scores, [0] * 5)
+    with pytest.raises(ValueError, match="mistakes: need classes from 0 to below 2, got 0 to 2"):
+        interpret.mistakes(scores, [0, 1, 0, 1, 0, 2])

@@ -82,32 +82,52 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("given", [True, False])
-def test_pictures_are_drawn_on_the_axes_given_or_new_ones_and_no_text_meets_another(
-    name, given, model, ax, monkeypatch
-):
-    drawn = []
+@pytest.fixture
+def written(monkeypatch):
+    """Draws the figure of axes; what is written there, none of which meets another, and where."""
+    write = Text.draw
+    found = []
 
     def draw(text, renderer):
         write(text, renderer)
         if text.get_visible() and text.get_text():
-            drawn.append((text.get_text(), text.get_window_extent(renderer)))
+            found.append((text.get_text(), text.get_window_extent(renderer)))
 
-    if given:  # as for a training script
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    result = pictures(model)[name](ax if given else None)
-    assert (result is ax) is given
-    assert result.get_title() or result.child_axes
-    write = Text.draw
+    def look(ax):
+        found.clear()
+        ax.figure.draw_without_rendering()
+        for (one, box), (other, its) in itertools.combinations(found, 2):
+            assert not box.padded(-1).overlaps(its.padded(-1)), f"{one!r} meets {other!r}"
+        return found
+
     monkeypatch.setattr(Text, "draw", draw)
-    result.figure.draw_without_rendering()
-    assert drawn
-    for (one, box), (other, its) in itertools.combinations(drawn, 2):
-        assert not box.padded(-1).overlaps(its.padded(-1)), f"{one!r} meets {other!r}"
-    for text, box in drawn:
-        assert given or result.figure.bbox.padded(2).fully_containsx(box.x0), f"{text!r} leaves the figure"
-        assert given or result.figure.bbox.padded(2).fully_containsx(box.x1), f"{text!r} leaves the figure"
+    return look
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_are_drawn_on_the_axes_given_and_no_text_meets_another(name, model, ax, monkeypatch, written):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # as for a training script
+    assert pictures(model)[name](ax) is ax
+    assert ax.get_title() or ax.child_axes
+    assert written(ax)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_axes_pictures_make_their_own_and_no_text_leaves_them(name, model, written):
+    ax = pictures(model)[name](None)
+    for text, box in written(ax):
+        assert ax.figure.bbox.padded(2).contains(box.x0, box.y0), f"{text!r} leaves the figure"
+        assert ax.figure.bbox.padded(2).contains(box.x1, box.y1), f"{text!r} leaves the figure"
+
+
+def test_captions_fit_below_and_beside_each_other_however_long_they_are(ax, model, written):
+    many = np.zeros(25, int)
+    names = "a Bernese mountain dog", "a soft-coated wheaten terrier"
+    plot.misclassified(np.zeros((25, 1, 8, 8)), many, np.eye(2)[many + 1], names, ax)
+    assert len(written(ax)) == 26
+    small = Figure(figsize=(3, 3)).subplots()
+    plot.activations(nn.Sequential({"a_long_name_of_a_layer": model}), IMAGES[0], small)
+    assert len(written(small)) == 7
 
 
 def test_learning_curves_are_loss_and_accuracy_on_training_and_validation_images(ax):
@@ -137,6 +157,8 @@ def test_one_quantity_is_drawn_into_the_axes_and_what_a_row_lacks_is_left_out(ax
     assert not ax.child_axes
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[1, 0.5], [2, 0]]]
     assert ax.get_yscale() == "linear"  # a logarithm would lose the zero
+    diverged = [{"epoch": 1, "loss": np.nan, "accuracy": 0.1}, {"epoch": 2, "loss": np.inf, "accuracy": 0.1}]
+    plot.learning_curves(diverged, Figure().subplots()).figure.draw_without_rendering()
     other = plot.learning_curves(history, Figure().subplots(), quantity="top_5")
     assert (other.get_title(), other.get_ylabel()) == ("Top 5", "top 5")
     assert other.lines[0].get_xydata().tolist() == [[1, 0.2]]
@@ -184,6 +206,7 @@ def test_a_confusion_matrix_of_nothing_or_of_many_classes_can_be_drawn(ax, tmp_p
     [
         (ValueError, ([0, 1],), r"need labels and predicted, or counts \(K, K\), got \(2,\)"),
         (ValueError, ([0, 1], [0]), r"need labels \(N,\) and predicted \(N,\), got \(2,\) and \(1,\)"),
+        (ValueError, ([0, 1], [0, 1, 2]), r"got \(2,\) and \(3,\)"),
         (ValueError, ([0, -1], [0, 1]), "need classes from 0, got -1"),
         (ValueError, ([0, 3], [0, 1], CLASSES), "need 4 names, got 3"),
         (TypeError, ([0.5], [0]), "need integers, got float64"),
@@ -280,10 +303,10 @@ def test_activations_are_rows_of_maps_and_cells_named_by_layer(ax):
 
 def test_a_class_activation_map_is_drawn_over_the_image_and_its_title_is_the_sum(ax, model):
     maps, scores = interpret.class_activation_maps(model, IMAGES[:1])[0], interpret.scores(model, IMAGES[:1])[0]
-    plot.class_activation_map(model, IMAGES[0], 2, CLASSES, ax)
+    plot.class_activation_map(model, IMAGES[0], 2, (*CLASSES[:2], "T-shirt"), ax)
     assert np.array_equal(pixels(ax), mg.data.resize(maps[None, 2:], (120, 120))[0, 0])
     assert ax.images[0].get_clim() == pytest.approx((-np.abs(maps[2]).max(), np.abs(maps[2]).max()))
-    sums = ax.get_title().removeprefix("Evidence for coat: mean ").replace("\N{MINUS SIGN}", "-")
+    sums = ax.get_title().removeprefix("Evidence for T-shirt: mean ").replace("\N{MINUS SIGN}", "-")
     mean, bias, score = (float(word) for word in sums.split() if word[-1].isdigit())
     assert [mean, bias, score] == pytest.approx([maps[2].mean(), model[3].bias.data[2], scores[2]], abs=0.006)
     (outline,) = ax.collections

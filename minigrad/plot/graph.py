@@ -32,8 +32,8 @@ def dot(tensor: Tensor, names: Module | Mapping[str, Tensor] | None = None) -> s
 
     Each call has the op's name, the shape of what it gave, and what it keeps for backward: inputs by the op's names for
     them, its output, and other arrays by dtype and shape. Leaves that gradients go to are filled, other tensors dashed;
-    arrays that are no tensors are not drawn. `names` gives them their names: a model, of which parameters and
-    buffers are named, or tensors by name.
+    arrays that are no tensors are not drawn. `names` gives them their names: a model, for its parameters and buffers,
+    or tensors by name.
 
     Raises: ValueError for a tensor without history.
     """
@@ -61,7 +61,7 @@ def graph(tensor: Tensor, names: Module | Mapping[str, Tensor] | None = None, ax
     ax = axes_or_new(ax, width, height + 0.4)
     show(ax, pixels, interpolation="antialiased")
     count = len(tape.history([tensor]))
-    set_title(ax, f"{count} recorded call{'s' * (count > 1)}, first to last")
+    set_title(ax, f"{count} recorded call{'s' * (count > 1)}")
     return ax
 
 

@@ -87,7 +87,7 @@ def _layers(model: nn.Module, batch: np.ndarray) -> list[tuple[str, np.ndarray]]
     modules = dict(model.named_modules(remove_duplicate=False))
     layers = []
     for path, output in interpret.activations(model, batch).items():
-        module = modules[path.partition(" ")[0]]
+        module = modules[path if path in modules else path.rpartition(" ")[0]]
         if not isinstance(module, _PASSING_ON) and output.ndim in (2, 4) and len(output) == 1:
             values = output.ravel() if output.ndim == 2 or output.shape[2:] == (1, 1) else output[0]
             layers.append((f"{path} {type(module).__name__}".strip(), values))
@@ -138,23 +138,19 @@ def class_activation_map(
     if not targets or not all(k in range(len(scores)) for k in targets):
         raise ValueError(f"class_activation_map: need classes from 0 to below {len(scores)}, got {target}")
     classes = names(classes, len(scores))
-    size = _enlarged(batch)
     gap = (0.3, 0.1) if len(targets) > 1 else (0, 0)
-    tiles = sheet(resize(maps[None, targets], size)[0], gap=gap)
-    ax = axes_or_new(ax, 6, 0.4 + 4.9 * tiles.pixels.shape[0] / tiles.pixels.shape[1])
+    tiles = sheet(resize(maps[None, targets], _enlarged(batch))[0], gap=gap)
+    grounds = sheet(_ground(batch).repeat(len(targets), axis=0), gap=gap)
     most = np.abs(maps[targets]).max() or 1
-    drawn = show(ax, tiles.pixels, cmap=SIGNED, vmin=-most, vmax=most)
-    _colorbar(ax, drawn, "evidence at each place")
-    outline = resize(batch.mean(axis=1, keepdims=True), size)[0].repeat(len(targets), axis=0)
-    _outline(ax, sheet(outline, gap=gap).pixels)
-    if len(targets) == 1:
-        (k,) = targets
-        mean = maps[k].mean()
-        equation = f"mean {mean:.2f} + bias {scores[k] - mean:.2f} = score {scores[k]:.2f}"
-        set_title(ax, f"Evidence for {classes[k]}: {equation}".replace("-", "\N{MINUS SIGN}"))
-    else:
-        caption(ax, tiles, [f"{classes[k]}: score {scores[k]:.2f}".replace("-", "\N{MINUS SIGN}") for k in targets])
+    ax = _over(grounds.pixels, tiles.pixels, ax, "evidence at each place", cmap=SIGNED, vmin=-most, vmax=most)
+    if len(targets) > 1:
+        caption(ax, tiles, [f"{classes[k]}: score {_number(scores[k])}" for k in targets])
         set_title(ax, "Evidence for classes: mean + bias = score")
+    else:
+        (k,) = targets
+        mean, score = float(maps[k].mean()), float(scores[k])
+        equation = f"mean {_number(mean)} + bias {_number(score - mean)} = score {_number(score)}"
+        set_title(ax, f"Evidence for {classes[k]}: {equation}")
     return ax
 
 
@@ -174,14 +170,11 @@ def saliency(
     """
     batch = one_image("saliency", image)
     scores = interpret.scores(model, batch)
-    slopes = interpret.saliency(model, batch, target)
+    slopes = interpret.saliency(model, batch, target)[0]
     k = int(scores.argmax()) if target is None else target
-    size = _enlarged(batch)
-    ax = axes_or_new(ax, 6, 0.4 + 4.9 * size[0] / size[1])
-    rows, columns = (np.arange(n) * m // n for n, m in zip(size, slopes.shape[1:], strict=True))
-    drawn = show(ax, slopes[0][rows][:, columns], cmap=AMOUNT, vmin=0, vmax=slopes.max() or 1)
-    _colorbar(ax, drawn, "change of the score by that of the pixel")
-    _outline(ax, resize(batch.mean(axis=1, keepdims=True), size)[0, 0])
+    rows, columns = (np.arange(n) * m // n for n, m in zip(_enlarged(batch), slopes.shape, strict=True))
+    label = "change of the score by that of the pixel"
+    ax = _over(_ground(batch)[0], slopes[rows][:, columns], ax, label, cmap=AMOUNT, vmin=0, vmax=slopes.max() or 1)
     set_title(ax, f"Pixels that matter to the score of {names(classes, scores.shape[1])[k]}")
     return ax
 
@@ -193,13 +186,22 @@ def _enlarged(batch: np.ndarray) -> tuple[int, int]:
     return height * zoom, width * zoom
 
 
-def _colorbar(ax: Axes, drawn: Any, label: str) -> None:
+def _ground(batch: np.ndarray) -> np.ndarray:
+    """The one image, enlarged, as (1, H, W): the mean of its channels."""
+    return resize(batch.mean(axis=1, keepdims=True), _enlarged(batch))[0]
+
+
+def _over(ground: np.ndarray, values: np.ndarray, ax: Axes | None, label: str, **colours: Any) -> Axes:
+    """Values in colour, their scale, and the outline of what of the ground is brighter than half."""
+    ax = axes_or_new(ax, 6, 0.4 + 4.9 * values.shape[0] / values.shape[1])
+    drawn = show(ax, values, **colours)
     ax.get_figure().colorbar(drawn, ax=ax, label=label, fraction=0.046, pad=0.04)  # type: ignore[union-attr]
+    level = np.nanmax(ground) / 2
+    if np.nanmin(ground) < level:
+        outline = ax.contour(ground, [level], colors="w", linewidths=1)
+        outline.set_path_effects([withStroke(linewidth=2.5, foreground="k")])  # seen on bright and on dark
+    return ax
 
 
-def _outline(ax: Axes, image: np.ndarray) -> None:
-    """A line around what is brighter than half, seen on bright and on dark."""
-    level = np.nanmax(image) / 2
-    if np.nanmin(image) < level:
-        drawn = ax.contour(image, [level], colors="w", linewidths=1)
-        drawn.set_path_effects([withStroke(linewidth=2.5, foreground="k")])
+def _number(value: float) -> str:
+    return f"{float(value):z.2f}".replace("-", "\N{MINUS SIGN}")

@@ -101,16 +101,20 @@ def confusion_matrix(
 
 def _counts(labels: np.ndarray, predicted: Any, classes: Sequence[str] | None) -> np.ndarray:
     """The samples of each true and predicted class."""
-    given = labels if predicted is None else np.stack(np.broadcast_arrays(labels, predicted))
-    if given.dtype.kind not in "iu" and given.size:
-        raise TypeError(f"confusion_matrix: need integers, got {given.dtype}")
     if predicted is None:
         if labels.ndim != 2 or labels.shape[0] != labels.shape[1]:
             raise ValueError(f"confusion_matrix: need labels and predicted, or counts (K, K), got {labels.shape}")
+        given = labels
+    else:
+        predicted = np.asarray(predicted)
+        if labels.ndim != 1 or predicted.shape != labels.shape:
+            shapes = f"{labels.shape} and {predicted.shape}"
+            raise ValueError(f"confusion_matrix: need labels (N,) and predicted (N,), got {shapes}")
+        given = np.stack((labels, predicted))
+    if given.dtype.kind not in "iu" and given.size:
+        raise TypeError(f"confusion_matrix: need integers, got {given.dtype}")
+    if predicted is None:
         return labels
-    if labels.ndim != 1 or np.shape(predicted) != labels.shape:
-        shapes = f"{labels.shape} and {np.shape(predicted)}"
-        raise ValueError(f"confusion_matrix: need labels (N,) and predicted (N,), got {shapes}")
     if given.min(initial=0) < 0:
         raise ValueError(f"confusion_matrix: need classes from 0, got {given.min()}")
     size = max(given.max(initial=-1) + 1, len(classes or ()))
