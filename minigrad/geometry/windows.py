@@ -232,9 +232,7 @@ def explain(
         outs = tuple(axis.out for axis in axes)
         return Explanation((LayerWindows("", "window", sizes, outs, _windows(axes, False)),))
     if stride is not None or padding != 0 or dilation != 1 or ceil_mode:
-        raise TypeError(
-            "explain: stride, padding, dilation and ceil_mode go with a window's size; a module has its own"
-        )
+        raise TypeError("explain: stride, padding, dilation and ceil_mode go with a window's size, not with a module")
     shape: Any = input_shape
     steps = trace("explain", layer, shape, dtype)
     return Explanation(tuple(_of_step(step, call) for step in steps for call in step.calls if _has_windows(call)))

@@ -119,8 +119,9 @@ def _has_filters(module: "Module") -> bool:
 
 
 def _with_filters(at: int, steps: list[_Step]) -> str:
-    """The name of a step; for one without filters, such as pooling, also whose output it took."""
-    name = steps[at].name
-    filters = (step for step in reversed(steps[: at + 1]) if step.module and _has_filters(step.module))
-    before = next(filters, steps[at])
-    return name if before is steps[at] else f"{name}, after {before.name},"
+    """The name of a step; for one without filters, such as pooling, also the last that gave as many channels."""
+    name, channels = steps[at].name, steps[at].shape[1:2]
+    for step in reversed(steps[: at + 1]):
+        if step.module and _has_filters(step.module) and step.shape[1:2] in ((), channels):
+            return name if step is steps[at] else f"{name}, after {step.name},"
+    return name
