@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.data.images import scaled
 from minigrad.data.sampling import Indices, permutation, whole
 from minigrad.data.sets import Split
 
@@ -30,12 +31,13 @@ class Batches:
     ):
         if not isinstance(data, Split | tuple | list):
             raise TypeError(f"Batches: need a Split or a tuple of arrays, got {type(data).__name__}")
-        self.arrays = (data.images, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
+        self.arrays = (data.pixels, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
         shapes = [array.shape for array in self.arrays]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"Batches: need one array or more, all of N samples, got shapes {shapes}")
         self.batch_size = whole("Batches: batch_size", batch_size, least=1)
         self.shuffle, self.drop_last = shuffle, drop_last
+        self._are_pixels = isinstance(data, Split)
         self.seed = whole("Batches: seed", seed, least=0)
         self.epoch = 0
 
@@ -61,7 +63,10 @@ class Batches:
     def _walk(self, order: Indices) -> Iterator[tuple[NDArray[Any], ...]]:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
-            yield tuple(
+            first, *others = (
                 np.ascontiguousarray(array.take(batch, axis=0), dtype=array.dtype.newbyteorder("="))
                 for array in self.arrays
             )
+            if self._are_pixels:
+                first = scaled(first)
+            yield first, *others
