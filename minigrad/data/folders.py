@@ -34,8 +34,8 @@ def image_folder(
     whose names end like no image's, are passed over.
     `size`, an int or (height, width), is unless given the training images' most frequent one, of equally frequent
     ones the smallest; other images are resized to it, bilinear and filtered, whatever their proportions. `mode` is 'L'
-    for grey or 'RGB' for colour; unless given, colour if any training image has it. Images are turned upright as
-    their EXIF data say, what is transparent becomes white, and of several frames the first is read.
+    for grey or 'RGB' for colour; unless given, colour if any training image has it, or a palette. Images are turned
+    upright as their EXIF data say, what is transparent becomes white, and of several frames the first is read.
     Shapes: images (N, 1 or 3, H, W), held as bytes.
     Units: pixels in [0, 1].
     Raises: ValueError naming the folder or the file that is unusable, ModuleNotFoundError without Pillow.

@@ -26,7 +26,7 @@ def to_pixels(images: ArrayLike) -> Pixels:
     return pixels.astype(native, copy=False)
 
 
-def scaled(pixels: Pixels) -> Images:
+def scaled(pixels: NDArray[Any]) -> Images:
     """Bytes as float32 in [0, 1]; floats as they are."""
     return np.divide(pixels, np.float32(255), dtype=np.float32) if pixels.dtype == np.uint8 else pixels
 
