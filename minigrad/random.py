@@ -58,11 +58,16 @@ def generator() -> np.random.Generator:
 
 
 def key() -> int:
-    """64 bits that stand for the next draw: what a counter-based stream in a kernel is keyed by.
+    """64 bits that stand for the next draw: what a counter-based stream in a kernel is keyed by."""
+    return derived(_seed, next(_draws))
+
+
+def derived(key: int, number: int) -> int:
+    """64 bits that stand for stream `number` of those that a key or a seed has.
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
     """
-    z = (_seed + (next(_draws) + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (key + (number + 1) * 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     return z ^ z >> 31

@@ -259,6 +259,15 @@ def optimisers() -> None:
             twice(f"{make([nn.Parameter(normal(1))])} on {np.dtype(dtype)}", steps)
 
 
+def augmentations() -> None:
+    for shape in [(5, 1, 28, 28), (3, 2, 7, 17), (4, 1, 1, 1)]:
+        for dtype in (np.float32, np.float64):
+            for alpha in (0, 34):
+                augment = mg.data.Augment(shift=3, degrees=30, scale=(0.5, 2), alpha=alpha)
+                x = normal(*shape).astype(dtype)
+                twice(f"{augment} of {x.dtype}{list(shape)}", lambda augment=augment, x=x: [augment(x)])
+
+
 @kernel
 def behind_range(start, stop, part, x, y):
     for i in range(start, stop, lanes(x)):
@@ -300,14 +309,14 @@ def plant(mistake: str) -> None:
 
 def main() -> None:
     for name, module in list(sys.modules.items()):
-        if name.startswith(("minigrad.ops.", "minigrad.optim.")) and hasattr(module, "parts"):
+        if name.startswith(("minigrad.ops.", "minigrad.optim.", "minigrad.data.")) and hasattr(module, "parts"):
             module.parts = lambda n, work: max(1, min(PARTS, n))
     if len(sys.argv) > 3:
         plant(sys.argv[3])
     else:
         for cases in (
             chosen_convolutions, drawn_convolutions, products, chosen_poolings, drawn_poolings, layers, optimisers,
-            by_the_table,
+            augmentations, by_the_table,
         ):  # fmt: skip
             cases()
     print(json.dumps(sorted(fences.reached)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minigrad.data import Batches, Split
+from minigrad.data import Batches, Split, arrays
 
 
 def numbered(samples):
@@ -84,6 +84,40 @@ def test_batches_are_contiguous_native_writable_copies(shuffle):
             assert part.flags.writeable
             assert not np.shares_memory(part, array)
     assert number == 2
+
+
+def bytes_split():
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 1, 3, 2), np.uint8)
+    return Split(pixels, np.arange(40) % 4)
+
+
+def test_a_split_of_bytes_is_the_split_of_their_floats_bit_for_bit():
+    split = bytes_split()
+    floats = Split(np.divide(split.pixels, 255, dtype=np.float32), split.labels)
+    pairs = [
+        (split, floats), (split[3:9], floats[3:9]), (split.take([5, 5, 0]), floats.take([5, 5, 0])),
+        *zip(split.holdout(0.3, 2), floats.holdout(0.3, 2), strict=True), (split[:0], floats[:0]),
+    ]  # fmt: skip
+    for some, same in pairs:
+        assert some.pixels.dtype == np.uint8
+        assert (some.images.dtype, some.images.tobytes()) == (np.float32, same.images.tobytes())
+        for (images, labels), (expected, classes) in zip(Batches(some, 7), Batches(same, 7), strict=True):
+            assert (images.dtype, images.tobytes()) == (np.float32, expected.tobytes())
+            assert images.flags.writeable
+            np.testing.assert_array_equal(labels, classes)
+
+
+def test_bytes_become_floats_only_where_somebody_asks():
+    split = arrays(np.zeros((40, 5, 5), np.uint8), np.arange(40) % 4, 10).train
+    list(Batches(split.holdout(5)[0], 8))
+    assert (split.image_shape, repr(split)) == ((1, 5, 5), "Split(30 images 1x5x5 uint8)")
+    assert "images" not in vars(split)
+    assert split.images is split.images
+    with pytest.raises(ValueError, match="read-only"):
+        split.images[0] = 1
+    assert np.shares_memory(split[4:].pixels, split.pixels)
+    floats = numbered(3)
+    assert floats.images is floats.pixels
 
 
 def test_batches_refuse_what_they_cannot_serve():

@@ -240,7 +240,9 @@ def test_the_folders_are_searched_in_order(tmp_path, monkeypatch, name):
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path):
-    with pytest.raises(ValueError, match="need 'digits', 'mnist', 'fashion' or a folder with IDX files, got 'nmist'"):
+    with pytest.raises(
+        ValueError, match="need 'digits', 'mnist', 'fashion' or a folder with IDX files or images, got 'nmist'"
+    ):
         load("nmist")
     with pytest.raises(FileNotFoundError, match=r"has none of train-images-idx3-ubyte, .* \(plain or \.gz\)"):
         load(tmp_path)
@@ -384,7 +386,9 @@ def test_require_gives_the_module_and_lets_its_own_errors_through(tmp_path, monk
 
 
 def test_importing_data_imports_no_extra():
-    script = "import sys, minigrad.data; print(sorted({'sklearn', 'pooch', 'tqdm', 'matplotlib'} & set(sys.modules)))"
+    script = (
+        "import sys, minigrad.data; print(sorted({'sklearn', 'pooch', 'tqdm', 'matplotlib', 'PIL'} & set(sys.modules)))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         parser.error(str(error))
     args.epochs = args.epochs or epochs_for(train)
     args.batch_size = args.batch_size or MODELS[args.model].batch_size
-    channels, height, width = train.images.shape[1:]
-    classifier = Classifier(args.model, (channels, height, width), data.classes, data.name)
+    classifier = Classifier(args.model, train.image_shape, data.classes, data.name)
     parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
     print(f"{data.name}: {len(train)} training, {len(validation)} validation and {len(data.test)} test images")
     print(f"{args.model}: {parameters} parameters; {args.epochs} epochs; results go to {args.out}")
@@ -99,7 +98,7 @@ def learn(
 
 def enlarged(data: datasets.DataSet, smallest: int) -> datasets.DataSet:
     """The same images, at least `smallest` pixels high and wide."""
-    height, width = data.train.images.shape[2:]
+    _, height, width = data.train.image_shape
     size = max(height, smallest), max(width, smallest)
     return data if size == (height, width) else data.resize(size)
 

@@ -1,13 +1,17 @@
 """Batches in an order that depends on the seed and the number of the epoch, and on nothing else."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.data.images import Images, scaled
 from minigrad.data.sampling import Indices, permutation, whole
 from minigrad.data.sets import Split
+
+Augmentation: TypeAlias = Callable[[Images, Indices, int, int], Images]
+"""(images, numbers of the samples, seed, epoch) -> images; see `Augment`."""
 
 
 class Batches:
@@ -15,6 +19,8 @@ class Batches:
 
     Each `for` is one epoch, in which every sample comes once; the last batch may be smaller unless `drop_last`.
     Shuffled epochs differ, and are the same again for the same `seed`; `set_epoch` says which one comes next.
+    `augment` changes the first array of each batch, the images, by (images, numbers of the samples, seed, epoch): an
+    `Augment`, or a function of one's own.
     Shapes: arrays (N, ...) -> arrays (batch_size, ...): copies, contiguous and in native byte order.
     Raises: TypeError, ValueError for arrays of different lengths, a batch size below 1, a negative seed.
     """
@@ -27,15 +33,17 @@ class Batches:
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
+        augment: Augmentation | None = None,
     ):
         if not isinstance(data, Split | tuple | list):
             raise TypeError(f"Batches: need a Split or a tuple of arrays, got {type(data).__name__}")
-        self.arrays = (data.images, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
+        self.arrays = (data.pixels, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
         shapes = [array.shape for array in self.arrays]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"Batches: need one array or more, all of N samples, got shapes {shapes}")
         self.batch_size = whole("Batches: batch_size", batch_size, least=1)
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle, self.drop_last, self.augment = shuffle, drop_last, augment
+        self._are_pixels = isinstance(data, Split)
         self.seed = whole("Batches: seed", seed, least=0)
         self.epoch = self.batch = 0
 
@@ -49,7 +57,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
         # Not itself a generator, whose body would wait for the first batch: two iterators are two epochs.
-        walk = self._walk(self.order(self.epoch), self.batch)
+        walk = self._walk(self.order(self.epoch), self.epoch, self.batch)
         self.epoch, self.batch = self.epoch + 1, 0
         return walk
 
@@ -63,10 +71,15 @@ class Batches:
         epoch = whole("Batches: epoch", epoch, least=0)
         return permutation(self.samples, self.seed, epoch) if self.shuffle else np.arange(self.samples)
 
-    def _walk(self, order: Indices, first: int) -> Iterator[tuple[NDArray[Any], ...]]:
-        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
+    def _walk(self, order: Indices, epoch: int, begin: int) -> Iterator[tuple[NDArray[Any], ...]]:
+        for start in range(begin * self.batch_size, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
-            yield tuple(
+            first, *others = (
                 np.ascontiguousarray(array.take(batch, axis=0), dtype=array.dtype.newbyteorder("="))
                 for array in self.arrays
             )
+            if self._are_pixels:
+                first = scaled(first)
+            if self.augment is not None:
+                first = self.augment(first, batch, self.seed, epoch)
+            yield first, *others

@@ -1,4 +1,4 @@
-"""Images as arrays (N, C, H, W) with pixels in [0, 1]: conversion and enlarging."""
+"""Images as arrays (N, C, H, W), bytes or floats in [0, 1]: conversion and enlarging."""
 
 from typing import Any
 
@@ -8,23 +8,37 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad.data.sampling import whole
 
 Images = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8] | Images
 
 
-def to_images(images: ArrayLike) -> Images:
-    """Images (N, H, W) or (N, C, H, W) as (N, C, H, W): bytes become float32 in [0, 1], floats keep their scale."""
+def to_pixels(images: ArrayLike) -> Pixels:
+    """Images (N, H, W) or (N, C, H, W) as (N, C, H, W), of native bytes or floats that are finite."""
     pixels: NDArray[Any] = np.asarray(images)
     if pixels.ndim not in (3, 4) or 0 in pixels.shape[1:]:
         raise ValueError(f"arrays: need images (N, H, W) or (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.dtype == np.uint8:
-        scaled: Images = np.divide(pixels, np.float32(255), dtype=np.float32)
-        return scaled
+    native = pixels.dtype.newbyteorder("=")
+    if native not in (np.uint8, np.float32, np.float64):
+        raise TypeError(f"arrays: need images of uint8 (0 to 255), float32 or float64, got {pixels.dtype}")
+    if native != np.uint8 and not np.isfinite(pixels).all():
+        raise ValueError("arrays: need finite pixels, got NaN or infinity")
+    return pixels.astype(native, copy=False)
+
+
+def scaled(pixels: NDArray[Any]) -> Images:
+    """Bytes as float32 in [0, 1]; floats as they are."""
+    return np.divide(pixels, np.float32(255), dtype=np.float32) if pixels.dtype == np.uint8 else pixels
+
+
+def float_images(function: str, images: ArrayLike) -> Images:
+    """Images (N, C, H, W) of floats in native byte order; an error that names the function for anything else."""
+    pixels: NDArray[Any] = np.asarray(images)
+    if pixels.ndim != 4 or 0 in pixels.shape[1:]:
+        raise ValueError(f"{function}: need images (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
     native = pixels.dtype.newbyteorder("=")
     if native not in (np.float32, np.float64):
-        raise TypeError(f"arrays: need images of uint8 (0 to 255), float32 or float64, got {pixels.dtype}")
-    if not np.isfinite(pixels).all():
-        raise ValueError("arrays: need finite pixels, got NaN or infinity")
+        raise TypeError(f"{function}: need images of float32 or float64, got {pixels.dtype}")
     return pixels.astype(native, copy=False)
 
 
@@ -37,17 +51,12 @@ def resize(images: ArrayLike, size: int | tuple[int, int]) -> Images:
     Units: those of the pixels, which must be finite.
     Raises: TypeError, ValueError for other dtypes, shapes and sizes.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        raise ValueError(f"resize: need images (N, C, H, W) with C, H, W >= 1, got {images.shape}")
-    native = images.dtype.newbyteorder("=")
-    if native not in (np.float32, np.float64):
-        raise TypeError(f"resize: need images of float32 or float64, got {images.dtype}")
+    images = float_images("resize", images)
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2:
         raise ValueError(f"resize: need an int or (height, width), got {size!r}")
     rows, columns = (
-        _bilinear(n, whole("resize: size", out, least=1)).astype(native)
+        _bilinear(n, whole("resize: size", out, least=1)).astype(images.dtype)
         for n, out in zip(images.shape[2:], pair, strict=True)
     )
     # Not by @: sums of a threaded BLAS may depend on its number of threads.

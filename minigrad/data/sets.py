@@ -1,12 +1,13 @@
 """Labelled images in training and test splits, from wherever they come."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.data.images import Images, resize, to_images
+from minigrad.data.images import Images, Pixels, resize, scaled, to_pixels
 from minigrad.data.sampling import stratify, whole
 
 MOST_CLASSES = 1 << 16
@@ -14,40 +15,55 @@ MOST_CLASSES = 1 << 16
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Images and their labels: `len(split)`, `split[:100]`, `split.take(indices)`.
+    """Images and their labels: `split.images`, `split.labels`, `len(split)`, `split[:100]`, `split.take(indices)`.
 
-    Shapes: images (N, C, H, W), float32 or float64; labels (N,), int64. Slices share memory.
-    Units: pixels in [0, 1].
+    `images` are the pixels in [0, 1], float32 or float64. Where the pixels are bytes, which take a quarter of the
+    memory, images are float32, read-only, and made when they are first asked for; `Batches` converts batch by batch.
+    Shapes: pixels, images (N, C, H, W), uint8, float32 or float64; labels (N,), int64. Slices share the pixels.
     Raises: TypeError, ValueError for other arrays.
     """
 
-    images: Images
+    pixels: Pixels
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         for what, array, dtypes in (
-            ("images", self.images, (np.float32, np.float64)),
+            ("images", self.pixels, (np.uint8, np.float32, np.float64)),
             ("labels", self.labels, (np.int64,)),
         ):
             if not isinstance(array, np.ndarray) or array.dtype not in dtypes:
                 names = " or ".join(dtype.__name__ for dtype in dtypes)
                 got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                 raise TypeError(f"Split: need {what} in an array of {names}, got {got}")
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
+        if self.pixels.ndim != 4 or self.labels.shape != self.pixels.shape[:1]:
             raise ValueError(
-                f"Split: need images (N, C, H, W) and labels (N,), got {self.images.shape} and {self.labels.shape}"
+                f"Split: need images (N, C, H, W) and labels (N,), got {self.pixels.shape} and {self.labels.shape}"
             )
+
+    @functools.cached_property
+    def images(self) -> Images:
+        """The pixels as floats in [0, 1], (N, C, H, W)."""
+        images = scaled(self.pixels)
+        if images is not self.pixels:
+            images.flags.writeable = False  # a change would not reach the pixels, nor what batches are made of
+        return images
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Split({len(self)} images {'x'.join(map(str, self.images.shape[1:]))} {self.images.dtype})"
+        return f"Split({len(self)} images {'x'.join(map(str, self.image_shape))} {self.pixels.dtype})"
 
     def __getitem__(self, samples: slice) -> "Split":
         if not isinstance(samples, slice):
             raise TypeError(f"Split: need a slice such as split[:100], got {samples!r}; or split.take(indices)")
-        return Split(self.images[samples], self.labels[samples])
+        return Split(self.pixels[samples], self.labels[samples])
 
     def take(self, indices: ArrayLike) -> "Split":
         """The samples at integer indices (any order, repeats allowed) or where a boolean mask (N,) is true, copied."""
@@ -56,7 +72,7 @@ class Split:
             chosen = chosen.astype(np.intp)  # an empty list comes as floats
         if chosen.ndim != 1:
             raise ValueError(f"take: need a list of indices, got shape {chosen.shape}")
-        return Split(self.images[chosen], self.labels[chosen])
+        return Split(self.pixels[chosen], self.labels[chosen])
 
     def holdout(self, size: float, seed: int = 0) -> tuple["Split", "Split"]:
         """Two disjoint splits, (train, validation), with every class in both in proportion.
@@ -85,10 +101,10 @@ class DataSet:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+        if self.train.image_shape != self.test.image_shape:
             raise ValueError(
-                f"DataSet: need test images of the training images' size {self.train.images.shape[1:]}, "
-                f"got {self.test.images.shape[1:]}"
+                f"DataSet: need test images of the training images' size {self.train.image_shape}, "
+                f"got {self.test.image_shape}"
             )
         for split in (self.train, self.test):
             wrong = split.labels[(split.labels < 0) | (split.labels >= len(self.classes))]
@@ -114,7 +130,7 @@ def arrays(
 
     `classes` are '0', '1', ... up to the largest label unless given. Arrays that need no conversion are shared.
     Shapes: images (N, H, W) or (N, C, H, W), uint8, float32 or float64; labels (N,), any integers.
-    Units: uint8 pixels are divided by 255; floating ones are kept and should lie in [0, 1].
+    Units: uint8 pixels count as divided by 255; floating ones should lie in [0, 1].
     Raises: TypeError, ValueError for anything else, pixels that are not finite, labels outside the classes.
     """
     train = _split(images, labels)
@@ -126,7 +142,7 @@ def _split(images: ArrayLike, labels: ArrayLike) -> Split:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"arrays: need integer labels, got {labels.dtype}")
-    pixels = to_images(images)
+    pixels = to_pixels(images)
     if labels.shape != pixels.shape[:1]:
         raise ValueError(f"arrays: need labels (N,) with N = {len(pixels)}, got {labels.shape}")
     return Split(pixels, labels.astype(np.int64, copy=False))

@@ -1,4 +1,4 @@
-"""Where digits come from: embedded in scikit-learn, IDX files in a folder, or a download."""
+"""Where digits come from: embedded in scikit-learn, files in a folder, or a download."""
 
 import os
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigrad.data.folders import image_folder, subfolders
 from minigrad.data.idx import read_idx
 from minigrad.data.sampling import stratify
 from minigrad.data.sets import DataSet, Split, arrays
@@ -53,11 +54,12 @@ SOURCES = {
 
 
 def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> DataSet:
-    """The digit set 'digits', 'mnist' or 'fashion', or the one in a folder with four IDX files.
+    """The digit set 'digits', 'mnist' or 'fashion', or the one in a folder: four IDX files, or images by class.
 
     'digits' is embedded in scikit-learn, in one fixed stratified split. 'mnist' and 'fashion' are looked for in
     `root` (under it in `mnist/`, `fashion/`, or directly in it), then under the folder that the environment variable
     MINIGRAD_DATA names; else they are downloaded once, and checked. Files may be plain or .gz; plain ones win.
+    Of image files in a folder for each class, `image_folder` tells, which has more to choose.
     Shapes: digits 1,437 + 360 images (N, 1, 8, 8); MNIST and Fashion-MNIST 60,000 + 10,000 of (N, 1, 28, 28).
     Units: pixels in [0, 1].
     Raises: ValueError for an unknown name or unusable files, FileNotFoundError for missing ones.
@@ -74,11 +76,13 @@ def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = N
     folder = Path(source).expanduser()
     if not folder.is_dir():
         names = ", ".join(map(repr, ("digits", *SOURCES)))
-        raise ValueError(f"load: need {names} or a folder with IDX files, got {os.fspath(source)!r}")
+        raise ValueError(f"load: need {names} or a folder with IDX files or images, got {os.fspath(source)!r}")
     paths = _find(folder)
-    if paths is None:
-        raise FileNotFoundError(f"load: {folder} has none of {', '.join(FILES)} (plain or .gz)")
-    return _read(paths, folder.resolve().name)
+    if paths is not None:
+        return _read(paths, folder.resolve().name)
+    if subfolders(folder):
+        return image_folder(folder)
+    raise FileNotFoundError(f"load: {folder} has none of {', '.join(FILES)} (plain or .gz), and no folders of images")
 
 
 def _digits() -> DataSet:

@@ -103,7 +103,8 @@ def _arrays(data: Any) -> Any:
 def _facts(batches: Batches, accumulate: int) -> dict[str, Any]:
     """What the bits of a run depend on, and is known here."""
     orders = {name: getattr(batches, name) for name in ("samples", "batch_size", "shuffle", "seed", "drop_last")}
-    return orders | {"accumulate": accumulate}
+    augment = getattr(batches.augment, "__qualname__", repr(batches.augment))  # a function's repr has its address
+    return orders | {"accumulate": accumulate, "augment": augment}
 
 
 @contextlib.contextmanager
