@@ -9,7 +9,8 @@ at time t one hears what happened at s, as loud as an echo is after t - s. On a 
 
 whose error falls by four where the step is halved. In g[o - k] one of the two runs backwards. Cross-correlation, which
 deep learning calls convolution, leaves that out: y[o] = sum over k of w[k] x[o + k]. It is the convolution with the
-filter flipped; a network that learns its filters learns them flipped, and nothing is lost.
+filter flipped, as an image of one bright pixel shows: the one gives the filter, the other the filter turned. A network
+that learns its filters learns them turned, and nothing is lost.
 """
 
 import numpy as np
@@ -58,6 +59,7 @@ def draw_results(axes: Axes) -> None:
     axes.fill_between(t, pulse(t), color=PALE, label="f")
     axes.plot(t, exact(t), color=BLUE, label="f * g, convolution: the echo follows")
     axes.plot(*sums(1 / 4), "o", color=BLUE, markersize=4, label="its sums of step 1/4")
+    # Of a pulse that is its own mirror image the cross-correlation is the convolution, mirrored.
     axes.plot(t, exact(1 - t), color=GREEN, linestyle="--", label="cross-correlation: it comes before")
     axes.set(title="All values", xlabel="t", ylim=(0, 1.55), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", fontsize=9)

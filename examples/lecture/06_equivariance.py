@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = differences(digits)
     print(f"{'shift':28}" + "".join(f"{shift:6}" for shift in SHIFTS))
     for name, row in zip(STAGES, found, strict=True):
-        print(f"{name:28}" + "".join(f"{difference:6.2f}" for difference in row))
+        print(f"{name:28}" + "".join(f"{difference:6.2g}" for difference in row))
     figure = Figure(figsize=(11, 7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1.5, 1))
     rows = above.subplots(3, 3)

@@ -75,22 +75,14 @@ def main(arguments: list[str] | None = None) -> None:
     # The cell (1, 1) meets w[1 - i, 1 - j] in output (i, j).
     terms = " + ".join(f"{W[1 - i][1 - j]:g}·{DY[i][j]:g}" for i, j in np.ndindex(2, 2))
     terms = f"{terms} = {conv['dx'][1, 1]:g}".replace("-4", "(\N{MINUS SIGN}4)")
-    given = {"x": np.array(X), "dy": np.array(DY)}
+    rows = (
+        (f"convolution: each window gets w times its dy, the orange cell {terms}", {"w": np.array(W)} | conv, 3),
+        ("max pooling: the largest cell of each window gets all of its dy", backward(max_pool, x), 2),
+        ("average pooling: each of a window's four cells gets a quarter of its dy", backward(avg_pool, x), 2),
+    )
     figure = Figure(figsize=(12, 8), layout="constrained")
-    rows = figure.subfigures(3, 1, hspace=0.04)
-    draw(
-        rows[0],
-        f"convolution: each window gets w times its dy; the orange cell {terms}",
-        given | {"w": np.array(W)} | conv,
-        3,
-    )
-    draw(rows[1], "max pooling: the largest cell of each window gets all of its dy", given | backward(max_pool, x), 2)
-    draw(
-        rows[2],
-        "average pooling: each of a window's four cells gets a quarter of its dy",
-        given | backward(avg_pool, x),
-        2,
-    )
+    for part, (title, matrices, window) in zip(figure.subfigures(3, 1, hspace=0.04), rows, strict=True):
+        draw(part, title, {"x": np.array(X), "dy": np.array(DY)} | matrices, window)
     save(figure, out)
 
 

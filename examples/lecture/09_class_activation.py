@@ -15,6 +15,7 @@ any number of pixels has a mean, a network trained on single digits also takes a
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from shared import BLUE, ORANGE, framed, image, parser, save, train
 
 import minigrad as mg
@@ -26,16 +27,26 @@ PAIR, OTHERS = (3, 7), (6, 9)
 def network() -> nn.Sequential:
     """Maps as large as the image all the way to the mean. Shapes: (N, 1, H, W) -> (N, 10)."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 8, 5, padding=2), nn.BatchNorm2d(8), nn.ReLU()),
-        *(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()),
-        *(nn.Conv2d(16, 32, 3, padding=2, dilation=2), nn.BatchNorm2d(32), nn.ReLU()),
-        *(nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(32, 10)),
+        nn.Conv2d(1, 8, 5, padding=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=2, dilation=2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.GlobalAvgPool2d(),
+        nn.Flatten(),
+        nn.Linear(32, 10),
     )
 
 
-def draw_map(axes: Axes, pixels: np.ndarray, activation: np.ndarray, most: float) -> None:
-    image(axes, activation, signed=True, most=most)
-    axes.contour(pixels, levels=[0.5], colors="black", linewidths=0.8)  # the digits' outlines
+def draw_map(axes: Axes, pixels: np.ndarray, activation: np.ndarray, most: float) -> AxesImage:
+    """The map, the brighter the more it speaks for the class (in print too), and the outlines of the digits."""
+    axes.contour(pixels, levels=[0.5], colors="white", linewidths=1.2)
+    axes.set(xticks=(), yticks=())
+    return axes.imshow(activation, cmap="viridis", vmin=-most, vmax=most)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,14 +68,15 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"the digits {PAIR} side by side: the two highest scores are those of {highest}")
     print(f"score against mean of the map + bias, largest difference: {np.abs(scores - means - bias).max():.1e}")
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(13, 5), layout="constrained")
     axes = figure.subplot_mosaic([["image", *PAIR], ["scores", *OTHERS]])
     image(axes["image"], pair[0, 0], "one image, two digits")
     for k in (*PAIR, *OTHERS):
-        draw_map(axes[k], pair[0, 0], maps[k], np.abs(maps).max())
+        drawn = draw_map(axes[k], pair[0, 0], maps[k], np.abs(maps).max())
         axes[k].set_title(f"class {k}: mean {means[k]:.2f}, bias {bias[k]:.2f}".replace("-", "\N{MINUS SIGN}"))
+    figure.colorbar(drawn, ax=[axes[k] for k in (*PAIR, *OTHERS)], label="speaks against (-) or for the class (+)")
     axes["scores"].bar(range(10), scores, color=[ORANGE if k in PAIR else BLUE for k in range(10)])
-    axes["scores"].set(title="scores", xlabel="class", xticks=range(10))
+    axes["scores"].set(title="scores: mean of the map + bias", xlabel="class", xticks=range(10))
     save(figure, options.out)
 
 

@@ -40,12 +40,9 @@ class Dense(nn.Sequential):
 
 def networks() -> dict[str, nn.Module]:
     def network(first: nn.Module, second: nn.Module, size: int = HALF) -> nn.Module:
-        """`size` is that of the last maps, pooled from HALF."""
-        return nn.Sequential(
-            *(first, nn.ReLU(), nn.MaxPool2d(2)),
-            *(second, nn.ReLU(), nn.MaxPool2d(HALF // size)),
-            *(nn.Flatten(), nn.Linear(32 * size**2, 10)),
-        )
+        """`size` is that to which the last maps are pooled."""
+        last = nn.MaxPool2d(HALF // size), nn.Flatten(), nn.Linear(32 * size**2, 10)
+        return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), *last)
 
     def convolutions() -> tuple[nn.Module, nn.Module]:
         return nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)

@@ -44,7 +44,7 @@ def numbers(axes: Axes, values: Sequence, title: str = "", *, most: float | None
     most = np.abs(values).max() if most is None else most
     axes.imshow(values, cmap="RdBu_r", vmin=-2 * most, vmax=2 * most)  # twice: tints on which numbers can be read
     for (row, column), value in np.ndenumerate(values):
-        text = f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+        text = f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
         axes.text(column, row, text, ha="center", va="center_baseline", size=size)
     grid(axes, *values.shape)
     axes.set_title(title)
