@@ -11,6 +11,8 @@ Which cells a window sees is not drawn from that formula here. Backpropagation t
 of its output reaches. In the style of Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
 """
 
+import itertools
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,9 +48,8 @@ def draw(above: Axes, below: Axes, windows: np.ndarray, padding: int) -> None:
     """The image above, with how many windows see each cell, and the output below; the first two windows framed."""
     outputs, cells = len(windows), windows.shape[2] - 2 * padding
     grid(above, cells + 2 * padding, cells + 2 * padding, color=PALE, linestyle="--", zorder=0)
-    above.add_patch(Rectangle((padding - 0.5, padding - 0.5), cells, cells, facecolor="#eeeeee"))
-    for row, column in np.ndindex(cells, cells):
-        row, column = row + padding, column + padding
+    inside = range(padding, padding + cells)
+    for row, column in itertools.product(inside, inside):
         above.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="#eeeeee", edgecolor=GREY))
         above.text(column, row, f"{windows[..., row, column].sum():.0f}", ha="center", va="center_baseline", size=10)
     for column, colour, inset in ((0, BLUE, 0.07), (1, ORANGE, 0.2)):

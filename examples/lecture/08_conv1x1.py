@@ -37,11 +37,11 @@ def photograph() -> mg.Tensor:
 
 def costs(network: nn.Sequential) -> dict[str, int]:
     """The multiply-adds of each convolution for one image: each weight is used once at every place."""
-    return {
-        f"{window} x {window}: {weight.shape[1]} to {weight.shape[0]}": weight.numel() * SIZE**2
-        for weight in network.parameters()
-        for window in [weight.shape[-1] if weight.ndim == 4 else 1]
-    }
+    found = {}
+    for weight in network.parameters():  # (K, C, FH, FW), of 1x1 convolutions (K, C)
+        window = weight.shape[-1] if weight.ndim == 4 else 1
+        found[f"{window} x {window}: {weight.shape[1]} to {weight.shape[0]}"] = weight.numel() * SIZE**2
+    return found
 
 
 def draw_costs(axes: Axes) -> None:
