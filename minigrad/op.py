@@ -24,6 +24,7 @@ P = ParamSpec("P")
 Array: TypeAlias = Any  # an ndarray in a forward; in a rule an ndarray, or a tensor under create_graph
 
 _registry: dict[str, "Op[Any]"] = {}
+#: The registry: every op by its name, ours and yours. It can be read, and grows by `mg.op` alone.
 OPS: Mapping[str, "Op[Any]"] = types.MappingProxyType(_registry)
 
 
