@@ -28,6 +28,15 @@ parts = {
     "random": "Random numbers",
     "serialize": "Files",
     "kernels": "Threads",
+    "sets": "Data sets",
+    "batches": "Batches",
+    "sources": "Sources",
+    "idx": "IDX files",
+    "images": "Images",
+    "layers": "Checking layers",
+    "strategies": "Strategies",
+    "cases": "Geometries",
+    "sanitizer": "Checking memory",
     "module": "Modules",
     "parameter": "Parameters",
     "containers": "Containers",
@@ -38,6 +47,11 @@ parts = {
     "activation": "Activations and dropout",
     "norm": "Normalisation",
     "loss": "Losses",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "rmsprop": "RMSprop",
+    "optimizer": "Optimisers of your own",
+    "clip": "Clipping gradients",
 }
 
 project = html_title = "minigrad"

@@ -77,7 +77,7 @@ class Reference:
             shown = [f".. automethod:: {path}.{method}\n" for method in methods if not method.startswith("_")]
             text = "\n".join([f".. autofunction:: {path}\n", *shown])
         else:
-            body = [f"   {line}" for line in typeset(comment_on(name, value))]
+            body = [f"   {line}" for line in typeset(string_below(name, value))]
             return "\n".join([f".. py:data:: {name}", f"   :module: {module}", *body, ""])
         if not value.__doc__:
             log.warning("%s has no docstring", path)
@@ -90,6 +90,9 @@ class Reference:
 
     def link(self, app: Sphinx, doctree: nodes.document) -> None:
         """Make links of names in code: `mg.grad`, `F.conv2d(...)`, and of what the module that is told of exports."""
+        for block in doctree.findall(nodes.literal_block):  # doctest needs an empty line at the end of what is printed
+            block.rawsource = block.astext().rstrip()
+            block[:] = [nodes.Text(block.rawsource)]
         for literal in list(doctree.findall(nodes.literal)):
             name = re.fullmatch(r"([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?", literal.astext())
             target = self.target(name[1], literal) if name else None
@@ -153,14 +156,14 @@ def check_methods(kind: type) -> None:
             log.warning("%s.%s has no docstring", kind.__name__, name)
 
 
-def comment_on(name: str, value: Any) -> list[str]:
-    """The lines `#: ...` above the assignment of a value that cannot have a docstring."""
+def string_below(name: str, value: Any) -> list[str]:
+    """The string below the assignment of a value that cannot have a docstring of its own."""
     for home, module in list(sys.modules.items()):
         if home.startswith("minigrad") and vars(module).get(name) is value:
             found = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
             if found:
                 return found
-    log.warning("%s has no comment `#: ...`", name)
+    log.warning("%s has no docstring", name)
     return []
 
 
@@ -180,10 +183,10 @@ def typeset(lines: list[str]) -> list[str]:
 
 
 def prose(text: str) -> list[str]:
-    """Paragraphs, items of lists, and formulas `y[...] = ...` that end a paragraph."""
+    """Paragraphs, items of lists, and formulas `y[...] = ...` or `p <- ...`, alone or after a colon."""
     done = []
     for item in re.split(r'\n(?=- ")', text):
-        formula = re.search(r"(?:^|: |\n)(y\[[^]]*\] = [^`;]*)$", item)
+        formula = re.search(r"(?:^|:\s)([a-z](?:\[[^]]*\])? (?:=|<-) [^`]*)$", item)
         if item.startswith('- "'):
             done.append("- " + plain(item[2:]))
         elif formula:

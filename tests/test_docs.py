@@ -6,14 +6,17 @@ import runpy
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 import minigrad as mg
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def test_the_programs_print_what_the_page_on_pytorch_shows():
-    result = doctest.testfile(str(DOCS / "from_pytorch.md"), module_relative=False)
-    assert result.attempted > 50
+@pytest.mark.parametrize(("page", "examples"), [("index.md", 5), ("from_pytorch.md", 70)])
+def test_the_programs_print_what_the_page_shows(page, examples):
+    result = doctest.testfile(str(DOCS / page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert result.attempted >= examples
     assert result.failed == 0
 
 

@@ -50,7 +50,6 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-#: Copies of an array of any shape in memory of one kind each: by name, a function of the array.
 LAYOUTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "contiguous": np.copy,
     "strided": _strided,
