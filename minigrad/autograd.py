@@ -45,8 +45,10 @@ def grad(
     """The gradients of the sum of <output, grad_output> by each input, leaving every `.grad` alone.
 
     `grad_outputs` may be left out for outputs with one value (then it is 1). Only what lies between inputs and outputs
-    is computed. With `create_graph` the result can be differentiated again. An input that no output depends on is an
-    error, or None with `allow_unused`.
+    is computed. With `create_graph` the result can be differentiated again. An input that no output depends on gives
+    None with `allow_unused`.
+    Raises: RuntimeError for such an input otherwise, for what does not require grad, and where what was saved is freed
+    or has changed; ValueError for a grad_output of another shape; TypeError for what is no tensor.
     """
     ys, xs = _several(outputs), _several(inputs)
     given = _one_each("grad", "grad_output", grad_outputs, ys, "outputs")

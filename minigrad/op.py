@@ -25,6 +25,7 @@ Array: TypeAlias = Any  # an ndarray in a forward; in a rule an ndarray, or a te
 
 _registry: dict[str, "Op[Any]"] = {}
 OPS: Mapping[str, "Op[Any]"] = types.MappingProxyType(_registry)
+"""The registry: every op by its name, ours and yours. It can be read; only `mg.op` adds to it."""
 
 
 class GradientShapeError(ValueError):
@@ -345,7 +346,14 @@ def _register(new: Op[P]) -> Op[P]:
 
 
 class Registrar:
-    """`@op` makes an op of a forward function; `op.pair(forward, backward)` one of a pair of kernels."""
+    """Makes ops: `@op` of a forward function, `op.pair(forward, backward)` of a pair of kernels.
+
+    `@op` registers `forward(*arrays, **settings) -> (output, saved)`, by its own name unless `name` is given; its rule
+    is registered with `@name.vjp`. Positional arguments are arrays, keyword-only ones settings. `broadcasts=True`
+    declares that inputs broadcast and promote as in NumPy's elementwise functions; gradients are then summed back to
+    the inputs' shapes. A name that is registered again replaces the old op.
+    Raises: ValueError for the name of one of minigrad's own.
+    """
 
     @overload
     def __call__(self, forward: Callable[P, Any], *, name: str | None = None, broadcasts: bool = False) -> Op[P]: ...
@@ -356,12 +364,6 @@ class Registrar:
     def __call__(
         self, forward: Callable[..., Any] | None = None, *, name: str | None = None, broadcasts: bool = False
     ) -> Any:
-        """Register `forward(*arrays, **settings) -> (output, saved)` as an op; give its rule with `@name.vjp`.
-
-        `broadcasts=True` declares that inputs broadcast and promote as in NumPy's elementwise functions; gradients are
-        then summed back to the inputs' shapes. A name that is registered again replaces the old op, except minigrad's
-        own.
-        """
         if forward is None:
             return functools.partial(self, name=name, broadcasts=broadcasts)
         return _register(Op(forward, name or forward.__name__, broadcasts))

@@ -206,6 +206,8 @@ class Tensor(Methods):
         `gradient` has this tensor's shape; it may be left out for a single value (then it is 1). The arrays saved for
         this are freed on the way unless `retain_graph` (which is `create_graph` if not given). With `create_graph` the
         gradients can themselves be differentiated.
+        Raises: RuntimeError if nothing requires grad, `gradient` is missing, or what was saved is freed or has changed;
+        ValueError for a gradient of another shape.
         """
         if not self._requires_grad:
             raise RuntimeError("backward: this tensor does not require grad: nothing that it was made from does")
@@ -356,12 +358,17 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A leaf tensor with a copy of the data: numbers, nested lists, an array or a tensor.
 
     Floats in Python lists become float32, integers int64; arrays keep their dtype.
+    Raises: TypeError for dtypes other than booleans, integers, float32 and float64; ValueError for rows of different
+    lengths; RuntimeError for a list of tensors whose history it would lose.
     """
     return Tensor(data, requires_grad=requires_grad, dtype=dtype)
 
 
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
-    """A tensor that shares memory with an array where the dtype allows; a tensor is returned as it is."""
+    """A tensor that shares memory with an array where the dtype allows; a tensor is returned as it is.
+
+    Raises: as `tensor` does.
+    """
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     array = _to_array(data, dtype, copy=False)

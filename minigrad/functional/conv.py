@@ -49,8 +49,8 @@ def conv1d(
 
     y[n, k, o] = bias[k] + sum over c, f of weight[k, c, f] x[n, c, o S - P + f D].
 
-    Shapes: input (N, C, L), weight (K, C/groups, F), bias (K); result (N, K, floor((L + 2P - D(F-1) - 1)/S) + 1).
     `padding` is a number, a pair ((left, right),), 'valid', or 'same' (ceil(L / S) outputs, an odd zero at the end).
+    Shapes: input (N, C, L), weight (K, C/groups, F), bias (K); result (N, K, floor((L + 2P - D(F-1) - 1)/S) + 1).
     Raises: ValueError where shapes or settings do not fit, TypeError for mixed dtypes.
     """
     return _conv(1, input, weight, bias, stride, padding, dilation, groups)
@@ -70,9 +70,10 @@ def conv2d(
 
     y[n, k, oh, ow] = bias[k] + sum over c, fh, fw of weight[k, c, fh, fw] x[n, c, oh S - P + fh D, ow S - P + fw D].
 
+    `padding` is a number, one per axis, pairs ((top, bottom), (left, right)), 'valid', or 'same' (ceil(H / S) outputs,
+    an odd row at the end).
     Shapes: input (N, C, H, W), weight (K, C/groups, FH, FW), bias (K); result (N, K, OH, OW) with
-    OH = floor((H + 2P - D(FH-1) - 1)/S) + 1. `padding` is a number, one per axis, pairs ((top, bottom), (left, right)),
-    'valid', or 'same' (ceil(H / S) outputs, an odd row at the end).
+    OH = floor((H + 2P - D(FH-1) - 1)/S) + 1.
     Raises: ValueError where shapes or settings do not fit, TypeError for mixed dtypes.
     """
     return _conv(2, input, weight, bias, stride, padding, dilation, groups)
@@ -195,7 +196,8 @@ def locally_connected2d(
 ) -> Any:
     """A convolution without shared weights: each place has filters of its own.
 
-    y[n, k, oh, ow] = bias[k, oh, ow] + sum over c, fh, fw of weight[oh, ow, k, c, fh, fw] x[n, c, oh S - P + fh D, .].
+    y[n, k, oh, ow] = bias[k, oh, ow] + sum over c, fh, fw of weight[oh, ow, k, c, fh, fw] x[n, c, oh S - P + fh D,
+    ow S - P + fw D].
 
     Shapes: input (N, C, H, W), weight (OH, OW, K, C, FH, FW), bias (K, OH, OW); result (N, K, OH, OW).
     Raises: ValueError where shapes or settings do not fit.
@@ -233,8 +235,10 @@ def _filter(name: str, flips: bool, rank: int, input: Array, filter: Array, mode
 def convolve1d(input: Array, filter: Array, mode: str = "full") -> Any:
     """True convolution of signals with one filter, which is flipped: y[o] = sum over f of filter[f] x[o - f].
 
+    As scipy.signal.convolve, except that 'valid' needs F <= L.
     Shapes: input (..., L), filter (F); result (..., L + F - 1) for mode 'full', (..., L) for 'same' (the middle of it),
-    (..., L - F + 1) for 'valid' (no padding). As scipy.signal.convolve, except that 'valid' needs F <= L.
+    (..., L - F + 1) for 'valid' (no padding).
+    Raises: ValueError for other modes or shapes, TypeError for mixed dtypes.
     """
     return _filter("convolve1d", True, 1, input, filter, mode)
 
@@ -243,9 +247,10 @@ def convolve1d(input: Array, filter: Array, mode: str = "full") -> Any:
 def convolve2d(input: Array, filter: Array, mode: str = "full") -> Any:
     """True convolution of images with one filter, flipped: y[oh, ow] = sum of filter[fh, fw] x[oh - fh, ow - fw].
 
+    As scipy.signal.convolve2d, except that 'valid' needs a filter that fits into the image.
     Shapes: input (..., H, W), filter (FH, FW); result (..., H + FH - 1, W + FW - 1) for mode 'full', (..., H, W) for
-    'same' (the middle of it), (..., H - FH + 1, W - FW + 1) for 'valid' (no padding). As scipy.signal.convolve2d,
-    except that 'valid' needs a filter that fits into the image.
+    'same' (the middle of it), (..., H - FH + 1, W - FW + 1) for 'valid' (no padding).
+    Raises: ValueError for other modes or shapes, TypeError for mixed dtypes.
     """
     return _filter("convolve2d", True, 2, input, filter, mode)
 

@@ -176,22 +176,29 @@ def cross_entropy(
 
 @takes_arrays
 def mse_loss(input: Array, target: Array, reduction: str = "mean") -> Any:
-    """(input - target)^2, averaged, summed or not. Shapes: both the same."""
+    """(input - target)^2, its mean, its sum, or as it is ('none').
+
+    Shapes: input and target the same. Raises: ValueError where they differ, or for another reduction.
+    """
     difference = ops.subtract(input, _checked_target("mse_loss", input, target, reduction))
     return _reduced(difference * difference, reduction)
 
 
 @takes_arrays
 def l1_loss(input: Array, target: Array, reduction: str = "mean") -> Any:
-    """|input - target|, averaged, summed or not. Shapes: both the same."""
+    """|input - target|, its mean, its sum, or as it is ('none').
+
+    Shapes: input and target the same. Raises: ValueError where they differ, or for another reduction.
+    """
     target = _checked_target("l1_loss", input, target, reduction)
     return _reduced(ops.absolute(ops.subtract(input, target)), reduction)
 
 
 @takes_arrays
 def huber_loss(input: Array, target: Array, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = input - target. Shapes: both the same.
+    """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = input - target.
 
+    Shapes: input and target the same. Raises: ValueError where they differ, or for a delta that is not above 0.
     Source: Huber, "Robust estimation of a location parameter", 1964.
     """
     target = _checked_target("huber_loss", input, target, reduction)
@@ -210,7 +217,7 @@ def _weighted(loss: Array, weight: Array | None) -> Any:
 def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, reduction: str = "mean") -> Any:
     """-(t log p + (1 - t) log(1 - p)) for probabilities p = input, logarithms no lower than -100 (as in PyTorch).
 
-    Shapes: both the same; weight broadcasts. Units: nats. Raises: ValueError for p outside [0, 1].
+    Shapes: input and target the same; weight broadcasts. Units: nats. Raises: ValueError for p outside [0, 1].
     """
     target = _checked_target("binary_cross_entropy", input, target, reduction)
     values = _plain(input)

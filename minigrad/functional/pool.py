@@ -79,9 +79,10 @@ def max_pool1d(
 ) -> Any:
     """The largest value of each window: y[n, c, o] = max over f of x[n, c, o S - P + f D].
 
-    Shapes: input (N, C, L); result (N, C, floor((L + 2P - D(F-1) - 1)/S) + 1), with ceil_mode the ceiling; with
-    return_indices also where each winner stands in L. `stride` is `kernel_size` if not given. Padding counts as minus
-    infinity, the first maximum wins a tie, NaN wins over numbers; the winner gets the whole gradient.
+    `stride` is `kernel_size` if not given. Padding counts as minus infinity; the first maximum wins a tie, NaN wins
+    over numbers. The winner gets the whole gradient, and where windows overlap gradients add up.
+    Shapes: input (N, C, L); result (N, C, floor((L + 2P - D(F-1) - 1)/S) + 1), with `ceil_mode` the ceiling; with
+    `return_indices` also where each winner stands in L.
     Raises: ValueError where a window does not fit, or sees nothing but padding.
     """
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
@@ -99,10 +100,10 @@ def max_pool2d(
 ) -> Any:
     """The largest value of each window: y[n, c, oh, ow] = max over fh, fw of x[n, c, oh S - P + fh D, ow S - P + fw D].
 
-    Shapes: input (N, C, H, W); result (N, C, OH, OW) with OH = floor((H + 2P - D(FH-1) - 1)/S) + 1, with ceil_mode the
-    ceiling; with return_indices also where each winner stands in H W, row by row. `stride` is `kernel_size` if not
-    given. Padding counts as minus infinity, the first maximum wins a tie, NaN wins over numbers; the winner gets the
-    whole gradient, and where windows overlap gradients add up.
+    `stride` is `kernel_size` if not given. Padding counts as minus infinity; the first maximum wins a tie, NaN wins
+    over numbers. The winner gets the whole gradient, and where windows overlap gradients add up.
+    Shapes: input (N, C, H, W); result (N, C, OH, OW) with OH = floor((H + 2P - D(FH-1) - 1)/S) + 1, with `ceil_mode`
+    the ceiling; with `return_indices` also where each winner stands in H W, row by row.
     Raises: ValueError where a window does not fit, or sees nothing but padding.
     """
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
@@ -231,8 +232,8 @@ def avg_pool1d(
 ) -> Any:
     """The mean of each window: y[n, c, o] = sum over f of x[n, c, o S - P + f] / count.
 
-    Shapes: input (N, C, L); result (N, C, floor((L + 2P - F)/S) + 1), with ceil_mode the ceiling. The count is F, less
-    what overhangs the padding; without padding if not `count_include_pad`; or `divisor_override`.
+    The count is F, less what overhangs the padding; without padding if not `count_include_pad`; or `divisor_override`.
+    Shapes: input (N, C, L); result (N, C, floor((L + 2P - F)/S) + 1), with `ceil_mode` the ceiling.
     Raises: ValueError where a window does not fit.
     """
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -250,9 +251,10 @@ def avg_pool2d(
 ) -> Any:
     """The mean of each window: y[n, c, oh, ow] = sum over fh, fw of x[n, c, oh S - P + fh, ow S - P + fw] / count.
 
-    Shapes: input (N, C, H, W); result (N, C, OH, OW) with OH = floor((H + 2P - FH)/S) + 1, with ceil_mode the ceiling.
     The count is FH FW, less what overhangs the padding; without padding if not `count_include_pad`; or
     `divisor_override`.
+    Shapes: input (N, C, H, W); result (N, C, OH, OW) with OH = floor((H + 2P - FH)/S) + 1, with `ceil_mode` the
+    ceiling.
     Raises: ValueError where a window does not fit.
     """
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
@@ -285,6 +287,7 @@ def adaptive_avg_pool1d(input: Array, output_size: int | Sequence[int | None] | 
     """Means over windows so chosen that the result has a given size: [floor(o L / OL), ceil((o + 1) L / OL)).
 
     Shapes: input (N, C, L); result (N, C, output_size); None keeps a size.
+    Raises: ValueError for other shapes or sizes.
     """
     return _adaptive_avg_pool("adaptive_avg_pool1d", input, output_size, 1)
 
@@ -294,17 +297,24 @@ def adaptive_avg_pool2d(input: Array, output_size: int | Sequence[int | None] | 
     """Means over windows so chosen that the result has a given size: rows [floor(o H / OH), ceil((o + 1) H / OH)).
 
     Shapes: input (N, C, H, W); result (N, C, *output_size); one number for both, None keeps a size.
+    Raises: ValueError for other shapes or sizes.
     """
     return _adaptive_avg_pool("adaptive_avg_pool2d", input, output_size, 2)
 
 
 @takes_arrays
 def global_avg_pool1d(input: Array) -> Any:
-    """The mean of each channel: (N, C, L) to (N, C, 1). Source: Lin, Chen and Yan, "Network in network", 2013."""
+    """The mean of each channel: y[n, c, 0] = sum over l of x[n, c, l] / L.
+
+    Shapes: input (N, C, L); result (N, C, 1). Source: Lin, Chen and Yan, "Network in network", 2013.
+    """
     return _adaptive_avg_pool("global_avg_pool1d", input, 1, 1)
 
 
 @takes_arrays
 def global_avg_pool2d(input: Array) -> Any:
-    """The mean of each channel: (N, C, H, W) to (N, C, 1, 1). Source: Lin, Chen and Yan, "Network in network", 2013."""
+    """The mean of each channel: y[n, c, 0, 0] = sum over h, w of x[n, c, h, w] / (H W).
+
+    Shapes: input (N, C, H, W); result (N, C, 1, 1). Source: Lin, Chen and Yan, "Network in network", 2013.
+    """
     return _adaptive_avg_pool("global_avg_pool2d", input, 1, 2)

@@ -18,7 +18,11 @@ from minigrad.trail import FeaturesError
 
 @takes_arrays
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Any:
-    """y[..., k] = bias[k] + sum over c of weight[k, c] x[..., c]. Shapes: input (..., C), weight (K, C), bias (K)."""
+    """A linear map of the last dimension: y[..., k] = bias[k] + sum over c of weight[k, c] x[..., c].
+
+    Shapes: input (..., C), weight (K, C), bias (K); result (..., K).
+    Raises: ValueError where shapes do not fit, TypeError for mixed dtypes.
+    """
     return over_rows(ops.linear, input, weight, bias)
 
 
@@ -63,7 +67,7 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> An
 def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """Values added around a tensor: pairs (before, after) for the last dimension first, as in PyTorch.
 
-    Modes: 'constant' (with `value`, 0 if None; negative widths cut off), 'reflect', 'replicate', 'circular'.
+    `mode` is 'constant' (with `value`, 0 if None; negative widths cut off), 'reflect', 'replicate' or 'circular'.
     Raises: ValueError for widths that do not fit.
     """
     widths = tuple(integer("pad", "widths", w, -LARGEST) for w in (pad if isinstance(pad, Sequence) else (pad,)))
@@ -97,7 +101,11 @@ def _around(mode: str, size: int, before: int, after: int) -> np.ndarray:
 
 @takes_arrays
 def one_hot(tensor: Array, num_classes: int = -1) -> Any:
-    """1 at each integer's place, 0 elsewhere: (...) to (..., num_classes); -1 means as many as the largest needs."""
+    """1 at each integer's place, 0 elsewhere; of -1 classes there are as many as the largest integer needs.
+
+    Shapes: tensor (...) of integers; result (..., num_classes), int64.
+    Raises: ValueError outside [0, num_classes), TypeError for what are no integers.
+    """
     numbers = np.asarray(tensor._array if isinstance(tensor, Variable) else tensor)
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"one_hot: need integers, got {numbers.dtype}")
@@ -123,7 +131,8 @@ def interpolate(
     """Resize signals or images: mode 'nearest', 'linear' (N, C, L), 'bilinear' (N, C, H, W), or 'area' (means).
 
     A result's cell i lies at (i + 0.5) / scale - 0.5 of the input, or with `align_corners` at i (H - 1) / (OH - 1).
-    Shapes: input (N, C, L) or (N, C, H, W); give `size`, or `scale_factor` for floor(H scale).
+    Give either `size`, or `scale_factor` for floor(H scale).
+    Shapes: input (N, C, L) or (N, C, H, W); result (N, C, OL) or (N, C, OH, OW).
     Raises: ValueError for other modes, ranks or sizes.
     """
     one_float_dtype("interpolate", input)

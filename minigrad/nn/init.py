@@ -1,4 +1,4 @@
-"""Initial values, in place, drawn from `minigrad.random.generator()`: the same seed gives the same weights."""
+"""Initial values, in place, drawn by the seed of `mg.manual_seed`: the same seed gives the same weights."""
 
 import math
 from collections.abc import Callable

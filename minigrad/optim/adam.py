@@ -12,9 +12,15 @@ from minigrad.optim.optimizer import Params, State
 
 
 class Adam(KernelOptimizer):
-    """p <- p - lr m / (sqrt(v) + eps), m and v the running means of g and g^2; weight decay is added to g; see `adam`.
+    """Steps by running means m of the gradient g and v of its square, both corrected for their start from 0.
 
+    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    (b1, b2) are `betas`, t counts the steps. Before, weight_decay p is added to g; `amsgrad` puts the largest v so far
+    in place of v; `maximize` turns the sign of g.
     Raises: ValueError for a negative setting or betas outside [0, 1).
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Reddi, Kale and Kumar, "On the
+    convergence of Adam and beyond", 2018.
     """
 
     decoupled = False
@@ -46,7 +52,7 @@ class Adam(KernelOptimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p <- (1 - lr weight_decay) p before each step, and g stays as it is.
+    """`Adam` with decoupled weight decay: before each step p <- (1 - lr weight_decay) p, and g stays as it is.
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
     """
@@ -78,12 +84,7 @@ def adam(
     sign: float,
     dtype: np.dtype[Any],
 ) -> tuple[Launcher, np.ndarray]:
-    """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
-
-    `amsgrad` puts the largest v so far in place of v. Both corrections of bias are multiplied into the rate and eps.
-    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Reddi, Kale and Kumar, "On the
-    convergence of Adam and beyond", 2018.
-    """
+    """The kernel and its numbers; both corrections of bias are multiplied into the rate and eps."""
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     root = math.sqrt(1 - b2**t)
     rate = lr * root / (1 - b1**t)

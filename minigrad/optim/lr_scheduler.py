@@ -11,6 +11,17 @@ from typing import Any
 
 from minigrad.optim.optimizer import Optimizer
 
+__all__ = [
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "SequentialLR",
+    "StepLR",
+]
+
 
 class LRScheduler:
     """The base of schedules: subclasses define `rate(base, step)`.

@@ -12,9 +12,15 @@ from minigrad.optim.optimizer import Params, State
 
 
 class RMSprop(KernelOptimizer):
-    """p <- p - lr g / (sqrt(s) + eps), s the running mean of g^2; see `rmsprop` for the rest.
+    """Steps along the gradient g divided by a running root mean square of it.
 
+    d = g + weight_decay p; s <- alpha s + (1 - alpha) d^2; v <- momentum v + d / (sqrt(s) + eps); p <- p - lr v
+
+    `centered` subtracts from s the square of the running mean m <- alpha m + (1 - alpha) d; `maximize` turns the sign
+    of g.
     Raises: ValueError for a negative setting.
+    Source: Hinton, "Neural networks for machine learning", lecture 6, 2012; centred: Graves, "Generating sequences with
+    recurrent neural networks", 2013.
     """
 
     def __init__(
@@ -48,11 +54,6 @@ class RMSprop(KernelOptimizer):
 def rmsprop(
     lr: float, alpha: float, eps: float, weight_decay: float, momentum: float, sign: float, dtype: np.dtype[Any]
 ) -> tuple[Launcher, np.ndarray]:
-    """d = g + weight_decay p; s <- alpha s + (1 - alpha) d^2; v <- momentum v + d / (sqrt(s) + eps); p <- p - lr v.
-
-    `centered` subtracts from s the square of the running mean m <- alpha m + (1 - alpha) d.
-    Source: Hinton, "Neural networks for machine learning", lecture 6, 2012; centred: Graves, "Generating sequences with
-    recurrent neural networks", 2013.
-    """
+    """The kernel and its numbers."""
     step = rmsprop_step if hides_denormals(eps, 1 - alpha, dtype) else rmsprop_step_exact
     return step, np.array([sign, weight_decay, alpha, 1 - alpha, eps, momentum, lr], dtype)

@@ -12,9 +12,14 @@ from minigrad.optim.optimizer import Params, State
 
 
 class SGD(KernelOptimizer):
-    """p <- p - lr d, where without momentum d = g + weight_decay p; see `sgd` for the rest.
+    """Steps against the gradient g, with momentum along a velocity v that follows it.
 
+    d = g + weight_decay p; v <- momentum v + (1 - dampening) d, at first d; p <- p - lr v
+
+    `nesterov` puts d + momentum v in place of v; `maximize` turns the sign of g.
     Raises: ValueError for a negative setting, or `nesterov` without momentum or with dampening.
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever and others,
+    "On the importance of initialization and momentum in deep learning", 2013.
     """
 
     counts = False
@@ -61,11 +66,6 @@ def sgd(
     sign: float,
     dtype: np.dtype[Any],
 ) -> np.ndarray:
-    """d = g + weight_decay p; v <- momentum v + (1 - dampening) d, at first d; p <- p - lr v.
-
-    `nesterov` puts d + momentum v in place of v.
-    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever and others,
-    "On the importance of initialization and momentum in deep learning", 2013.
-    """
+    """The kernel's numbers."""
     gain, ahead = 1.0 if is_first else 1 - dampening, momentum if nesterov else 0.0  # v is 0 at first
     return np.array([sign, weight_decay, momentum, gain, ahead, lr], dtype)
