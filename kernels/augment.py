@@ -10,7 +10,7 @@ from .simd import fma, lanes, load, splat, store
 from .threads import Launcher
 
 FIRST_OF_FIELD = 4  # of a sample's random numbers; those before are its angle, scale and shifts
-MARGIN = 3  # zeros around an image: one row before it, two behind, for a position on the first has a neighbour
+MARGIN = 3  # zeros around an image: a row before it and two behind, as what lies on the first of them has a neighbour
 
 
 @kernel
