@@ -18,6 +18,8 @@ from minigrad.nn.evaluation import evaluating
 from minigrad.random import seeded
 from minigrad.tensor import Tensor, as_tensor
 
+__all__ = ["activations", "class_activation_maps", "filters", "mistakes", "saliency", "scores"]
+
 _PASSING_ON = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation the values stay as they are
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from minigrad import nn
 
+__all__ = ["MODELS", "Recipe", "cnn", "lenet5", "lenet5bn", "mlp"]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -77,3 +79,4 @@ MODELS = {
     "cnn": Recipe(cnn, smallest=4),
     "mlp": Recipe(mlp),
 }
+"""The models that `minigrad train` offers, by name."""
