@@ -90,32 +90,26 @@ class Reference:
 
     def link(self, app: Sphinx, doctree: nodes.document) -> None:
         """Make links of names in code: `mg.grad`, `F.conv2d(...)`, and of what the module that is told of exports."""
-        for block in doctree.findall(nodes.literal_block):  # doctest needs an empty line at the end of what is printed
-            block.rawsource = block.astext().rstrip()
-            block[:] = [nodes.Text(block.rawsource)]
         for literal in list(doctree.findall(nodes.literal)):
             name = re.fullmatch(r"([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?", literal.astext())
-            target = self.target(name[1], literal) if name else None
+            target = self.target(name[1], literal, app.env.docname) if name else None
             if target:
                 link = addnodes.pending_xref("", literal.deepcopy(), refdomain="py", reftype="obj", reftarget=target)
                 link.attributes |= {"refdoc": app.env.docname, "refexplicit": True, "refwarn": True}
                 link.source, link.line = literal.source, literal.line
                 literal.replace_self(link)
 
-    def target(self, name: str, literal: nodes.literal) -> str | None:
+    def target(self, name: str, literal: nodes.literal, page: str) -> str | None:
+        """The full name that is meant, None for what is no link, such as a parameter of what is told of."""
         head, _, rest = name.partition(".")
         if rest and head in self.short:
             return f"{self.short[head]}.{rest}"
-        told = literal.parent
+        own, told = page.removeprefix("reference/"), literal.parent
         while told is not None and not isinstance(told, addnodes.desc):
             told = told.parent
-        if told is None:
+        parameters = told[0].findall(addnodes.desc_parameter) if told is not None else ()
+        if own not in self.names or head in (node.astext().partition("=")[0] for node in parameters):
             return None
-        signature = told[0]
-        parameters = {node.astext().partition("=")[0] for node in signature.findall(addnodes.desc_parameter)}
-        if head in parameters:
-            return None
-        own = signature["module"]
         homes = [module for module in (own, *self.names) if head in self.names.get(module, ())]
         is_meant = homes and (homes[0] == own or head[0].isupper())
         return f"{homes[0]}.{name}" if is_meant else None
@@ -173,8 +167,8 @@ def typeset(lines: list[str]) -> list[str]:
     for paragraph in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
         rows = paragraph.split("\n")
         done.append("")
-        if all(row.startswith("    ") for row in rows):
-            done += [".. code-block:: python", "", *rows]
+        if rows[0].startswith((">>> ", "    ")):
+            done += [".. code-block:: python", "", *(f"    {row}" for row in rows)]
             continue
         pieces = re.split(r"(?:^|(?<=[.;])\s|\n)(Shapes|Units|Raises|Source): ", paragraph)
         done += prose(pieces[0])
@@ -185,9 +179,10 @@ def typeset(lines: list[str]) -> list[str]:
 def prose(text: str) -> list[str]:
     """Paragraphs, items of lists, and formulas `y[...] = ...` or `p <- ...`, alone or after a colon."""
     done = []
-    for item in re.split(r'\n(?=- ")', text):
+    items = re.split(r"\n(?=- )", text)
+    for item in items:
         formula = re.search(r"(?:^|:\s)([a-z](?:\[[^]]*\])? (?:=|<-) [^`]*)$", item)
-        if item.startswith('- "'):
+        if item.startswith("- ") and len(items) > 1:
             done.append("- " + plain(item[2:]))
         elif formula:
             done += ["", plain(item[: formula.start(1)]), "", ".. rst-class:: formula", "", plain(formula[1]), ""]
@@ -204,6 +199,13 @@ def plain(text: str) -> str:
     return rf"\ {''.join(pieces)}"
 
 
+def trim(app: Sphinx, doctree: nodes.document) -> None:
+    """Take away the empty line that doctest needs at the end of what is printed."""
+    for block in doctree.findall(nodes.literal_block):
+        block.rawsource = block.astext().rstrip()  # a block that differs from its source is not highlighted
+        block[:] = [nodes.Text(block.rawsource)]
+
+
 def setup(app: Sphinx) -> None:
     app.add_config_value("public_modules", [], "env")
     app.add_config_value("parts", {}, "env")
@@ -218,4 +220,5 @@ def setup(app: Sphinx) -> None:
         lines[:] = typeset(lines)
 
     app.connect("config-inited", start)
+    app.connect("doctree-read", trim)
     app.connect("autodoc-process-docstring", rewrite)

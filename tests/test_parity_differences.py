@@ -99,6 +99,7 @@ def test_pytorchs_batch_of_class_numbers_is_int64():
         torch.nn.functional.cross_entropy(torch.zeros(1, 3), torch.tensor([2], dtype=torch.int32))
 
 
+NOT_NAMES = {"dir", "F", "mg.from_dlpack", "padding_mode", "antialias", "axis", "dtype", "out"}
 OWNERS = [
     (torch, mg), (torch.Tensor, mg.Tensor), (torch.nn, mg.nn), (torch.nn.functional, mg.functional),
     (torch.nn.Module, mg.nn.Module), (torch.optim, mg.optim), (torch.optim.lr_scheduler, mg.optim.lr_scheduler),
@@ -113,6 +114,3 @@ def test_what_there_is_not_pytorch_has_and_minigrad_has_not():
         owners = [(theirs, ours) for theirs, ours in OWNERS if hasattr(theirs, name)]
         assert owners, f"PyTorch has no {name}"
         assert any(not hasattr(ours, name) for _, ours in owners), f"minigrad has {name}"
-
-
-NOT_NAMES = {"dir", "F", "mg.from_dlpack", "padding_mode", "antialias", "axis", "dtype", "out"}

@@ -99,21 +99,27 @@ class _Conv(_Convolution):
 
 
 class Conv1d(_Conv):
-    """y[n, k, i] = b[k] + the sum over c and u of w[k, c, u] x[n, c, i S + u D - P].
+    """Filters over signals: y[n, k, o] = b[k] + sum over c, f of w[k, c, f] x[n, c, o S - P + f D].
 
+    Weight and bias are drawn at first from U(-c, c), c = 1 / sqrt(F C / groups). `padding` is a number,
+    ((left, right),), 'valid' or 'same'.
     Shapes: input (N, C, L) -> (N, K, OL), OL = floor((L + 2P - D (F - 1) - 1) / S) + 1;
     weight (K, C/groups, F), bias (K).
+    Raises: ValueError where settings do not fit, or `groups` does not divide C and K.
     """
 
     rank = 1
 
 
 class Conv2d(_Conv):
-    """y[n, k, i, j] = b[k] + the sum over c, u and v of w[k, c, u, v] x[n, c, i S + u D - P, j S + v D - P].
+    """Filters over images: y[n, k, oh, ow] = b[k] + sum over c, fh, fw of w[k, c, fh, fw] x[n, c, oh S - P + fh D,
+    ow S - P + fw D].
 
-    `padding` is a number, one per axis, ((top, bottom), (left, right)), 'valid' or 'same'.
+    Weight and bias are drawn at first from U(-c, c), c = 1 / sqrt(FH FW C / groups). `padding` is a number, one per
+    axis, ((top, bottom), (left, right)), 'valid' or 'same'.
     Shapes: input (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2P - D (FH - 1) - 1) / S) + 1 and OW likewise;
     weight (K, C/groups, FH, FW), bias (K).
+    Raises: ValueError where settings do not fit, or `groups` does not divide C and K.
     """
 
     rank = 2
@@ -168,7 +174,7 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class Conv1x1(_Filters):
-    """A linear layer over the channels of every place: y[n, k, p] = b[k] + the sum over c of w[k, c] x[n, c, p].
+    """A linear layer over the channels of every place: y[n, k, p] = b[k] + sum over c of w[k, c] x[n, c, p].
 
     Shapes: input (N, C, L) or (N, C, H, W) -> K in place of C; weight (K, C), bias (K).
     Source: Lin, Chen and Yan, "Network in network", 2014.
@@ -218,7 +224,9 @@ class _LocallyConnected(_Filters):
 
 
 class LocallyConnected1d(_LocallyConnected):
-    """`Conv1d` with a filter of its own for each place: y[n, k, i] = b[k, i] + the sum of w[i, k, c, u] x[n, c, ...].
+    """`Conv1d` with filters of their own for each place: local connectivity without shared weights.
+
+    y[n, k, o] = b[k, o] + sum over c, f of w[o, k, c, f] x[n, c, o S - P + f D]
 
     Shapes: input (N, C, L) with L = input_size -> (N, K, OL); weight (OL, K, C, F), bias (K, OL).
     """
@@ -227,9 +235,11 @@ class LocallyConnected1d(_LocallyConnected):
 
 
 class LocallyConnected2d(_LocallyConnected):
-    """`Conv2d` with a filter of its own for each place: local connectivity without shared weights.
+    """`Conv2d` with filters of their own for each place: local connectivity without shared weights.
 
-    y[n, k, i, j] = b[k, i, j] + the sum over c, u and v of w[i, j, k, c, u, v] x[n, c, i S + u D - P, j S + v D - P].
+    y[n, k, oh, ow] = b[k, oh, ow] + sum over c, fh, fw of w[oh, ow, k, c, fh, fw] x[n, c, oh S - P + fh D,
+    ow S - P + fw D]
+
     Shapes: input (N, C, H, W) with (H, W) = input_size -> (N, K, OH, OW); weight (OH, OW, K, C, FH, FW),
     bias (K, OH, OW).
     """

@@ -35,8 +35,9 @@ class Flatten(Module):
 
 
 class Linear(Module):
-    """y = x w^T + b, drawn at first from U(-c, c), c = 1 / sqrt(in_features).
+    """A linear layer: y = x w^T + b.
 
+    Weight and bias are drawn at first from U(-c, c), c = 1 / sqrt(in_features).
     Shapes: input (..., in_features) -> (..., out_features); weight (out_features, in_features), bias (out_features).
     """
 

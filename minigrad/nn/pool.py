@@ -53,7 +53,7 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """The largest value in each window, and with `return_indices` where it stood in L; the first one wins a tie.
 
-    Shapes: input (N, C, L) -> (N, C, OL).
+    Shapes: input (N, C, L) -> (N, C, OL), OL = floor((L + 2P - D (F - 1) - 1) / S) + 1; `ceil_mode` rounds up.
     """
 
     rank = 1
@@ -101,7 +101,7 @@ class MaxUnpool2d(_MaxUnpool):
 class AvgPool1d(_Pool):
     """The mean of each window; padding counts as zeros, or with `count_include_pad=False` not at all.
 
-    Shapes: input (N, C, L) -> (N, C, OL).
+    Shapes: input (N, C, L) -> (N, C, OL), OL = floor((L + 2P - F) / S) + 1; `ceil_mode` rounds up.
     """
 
     rank = 1
@@ -124,7 +124,8 @@ class AvgPool1d(_Pool):
 class AvgPool2d(_Pool):
     """The mean of each window, or its sum over `divisor_override`; padding as in `AvgPool1d`.
 
-    Shapes: input (N, C, H, W) -> (N, C, OH, OW).
+    Shapes: input (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2P - FH) / S) + 1 and OW likewise; `ceil_mode` rounds
+    up.
     """
 
     rank = 2
@@ -176,14 +177,14 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class GlobalAvgPool1d(Module):
-    """The mean of each channel. Shapes: input (N, C, L) -> (N, C, 1)."""
+    """The mean of each channel. Shapes: input (N, C, L) -> (N, C, 1). Source: Lin, Chen and Yan, 2013."""
 
     def forward(self, input: Array) -> Array:
         return F.global_avg_pool1d(input)
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each channel. Shapes: input (N, C, H, W) -> (N, C, 1, 1)."""
+    """The mean of each channel. Shapes: input (N, C, H, W) -> (N, C, 1, 1). Source: Lin, Chen and Yan, 2013."""
 
     def forward(self, input: Array) -> Array:
         return F.global_avg_pool2d(input)
