@@ -12,6 +12,8 @@ import safetensors.numpy
 
 from minigrad.tensor import Tensor, as_tensor, tensor
 
+_DTYPES = {"BOOL", "F32", "F64", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}  # as they name ours
+
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors or arrays, such as a module's `state_dict()`, to a safetensors file.
@@ -23,19 +25,33 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
         if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray)):
             raise TypeError(f"save: need tensors or arrays by name, got {type(value).__name__} as {name!r}")
         arrays[name] = np.ascontiguousarray(as_tensor(value).data).reshape(value.shape)
+    write_whole(path, safetensors.numpy.save(arrays, None if metadata is None else dict(metadata)))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
     target = Path(path)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        partial.write_bytes(safetensors.numpy.save(arrays, None if metadata is None else dict(metadata)))
+        partial.write_bytes(content)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; raises ValueError, naming the file, if it is not one."""
+    """The tensors of a safetensors file by name.
+
+    Raises: ValueError, naming the file, if it is not one; TypeError, naming the tensor, for a dtype that minigrad does
+    not have.
+    """
     try:
-        arrays = safetensors.numpy.load_file(path)
+        with safetensors.safe_open(path, framework="np") as file:
+            names = file.keys()
+            foreign = {name: dtype for name in names if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES}
+            if foreign:
+                listed = ", ".join(f"{name} ({dtype})" for name, dtype in foreign.items())
+                raise TypeError(f"load: {os.fspath(path)}: need booleans, integers, F32 or F64, got {listed}")
+            return {name: tensor(file.get_tensor(name)) for name in names}
     except safetensors.SafetensorError as error:
         raise ValueError(f"load: {os.fspath(path)} is not a whole safetensors file ({error})") from None
-    return {name: tensor(array) for name, array in arrays.items()}
