@@ -23,7 +23,7 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional"},
     {"nn", "optim"},
-    {"gradcheck"},
+    {"gradcheck", "onnx"},
     {"testing"},
     {"warmup"},
     {"cli"},
