@@ -17,6 +17,7 @@ public_modules = [
     "minigrad.training",
     "minigrad.interpret",
     "minigrad.plot",
+    "minigrad.onnx",
     "minigrad.testing",
 ]
 

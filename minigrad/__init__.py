@@ -74,7 +74,7 @@ from minigrad.tensor import Tensor, as_tensor, from_dlpack, tensor
 
 __version__ = "0.1.0"
 
-_NEED_AN_EXTRA = ("plot", "testing")  # and so are imported on first use
+_NEED_AN_EXTRA = ("onnx", "plot", "testing")  # and so are imported on first use
 
 
 def __getattr__(name: str) -> ModuleType:

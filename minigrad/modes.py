@@ -23,13 +23,22 @@ class Profiler(Protocol):
         """A call was recorded, and the arrays it saved are kept from now on."""
 
 
+class Tracer(Protocol):
+    """Somebody who writes down what a model computes."""
+
+    def called(
+        self, op: Any, inputs: tuple[Any, ...], arrays: list[Any], settings: dict[str, Any], outputs: Any
+    ) -> None:
+        """An op was called with tensors: what it was given, the arrays its forward function got, and its outputs."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Watch:
     """Who looks on: usually `NOBODY`. One context variable, so that an op asks once for all of this."""
 
     anomaly: bool = False  # whether to raise where a NaN or an infinity first appears
     profiler: Profiler | None = None
-    tracer: Callable[..., None] | None = None  # (op, inputs, arrays, settings, result), told of every call
+    tracer: Tracer | None = None
     path: tuple[str, ...] = ()  # of the module that runs, kept only while somebody looks on
 
 

@@ -179,9 +179,7 @@ class Op(Generic[P]):
             else self._wrapped(output, 0, node, arrays, tensors)
         )
         if watch is not NOBODY:
-            self._tell(watch, node, result, arrays)
-            if watch.tracer is not None:
-                watch.tracer(self, inputs, arrays, settings, result)
+            self._tell(watch, node, result, inputs, arrays, settings)
         return result
 
     def _bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -236,10 +234,14 @@ class Op(Generic[P]):
             node.outputs.append(Output(id(y), tensor._storage))
         return tensor
 
-    def _tell(self, watch: Watch, node: Node | None, result: Any, arrays: list[Any]) -> None:
+    def _tell(
+        self, watch: Watch, node: Node | None, result: Any, inputs: tuple[Any, ...], arrays: list[Any], settings: Any
+    ) -> None:
         """Show a call to those who look on."""
         if watch.profiler is not None and node is not None:
             watch.profiler.recorded(node)
+        if watch.tracer is not None:
+            watch.tracer.called(self, inputs, arrays, settings, result)
         if watch.anomaly:
             floats = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
             given = "" if all(np.isfinite(a).all() for a in floats) else " (and already in its inputs)"

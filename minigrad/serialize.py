@@ -11,6 +11,8 @@ import safetensors.numpy
 from minigrad.files import write_whole
 from minigrad.tensor import Tensor, as_tensor, tensor
 
+_DTYPES = {"BOOL", "F32", "F64", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}  # as they name ours
+
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors or arrays, such as a module's `state_dict()`, to a safetensors file.
@@ -26,15 +28,24 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; raises ValueError, naming the file, if it is not one."""
+    """The tensors of a safetensors file by name.
+
+    Raises: ValueError, naming the file, if it is not one; TypeError, naming the tensor, for a dtype that minigrad does
+    not have.
+    """
     arrays, _ = read(path, "load")
     return {name: tensor(array) for name, array in arrays.items()}
 
 
 def read(path: str | os.PathLike[str], caller: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays of a safetensors file by name, and its metadata; raises ValueError, naming the file, if it is none."""
+    """The arrays of a safetensors file by name, and its metadata; errors as `load`'s, naming the caller."""
     try:
-        with safetensors.safe_open(path, "np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with safetensors.safe_open(path, framework="np") as file:
+            names = file.keys()
+            foreign = {name: dtype for name in names if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES}
+            if foreign:
+                listed = ", ".join(f"{name} ({dtype})" for name, dtype in foreign.items())
+                raise TypeError(f"{caller}: {os.fspath(path)}: need booleans, integers, F32 or F64, got {listed}")
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise ValueError(f"{caller}: {os.fspath(path)} is not a whole safetensors file ({error})") from None

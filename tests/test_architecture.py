@@ -24,7 +24,7 @@ LAYERS = [
     {"functional"},
     {"nn", "optim"},
     {"geometry", "interpret", "models", "training"},
-    {"classifier", "plot"},
+    {"classifier", "onnx", "plot"},
     {"gradcheck"},
     {"testing"},
     {"warmup"},

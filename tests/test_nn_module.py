@@ -266,6 +266,30 @@ def test_all_faults_of_a_state_are_listed_and_nothing_changes():
     assert np.any(block.scale.data)
 
 
+def test_a_state_that_cannot_be_loaded_leaves_everything_as_it_was():
+    weight = np.ones(3)
+    weight.flags.writeable = False
+    model = nn.ModuleDict({"layer": nn.Linear(2, 3), "loss": nn.CrossEntropyLoss(weight)})
+    state, before = {k: v.data * 2 for k, v in model.state_dict().items()}, copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"ModuleDict.load_state_dict: read-only: loss.weight"):
+        model.load_state_dict(state)
+    with pytest.raises(TypeError, match=r"ModuleDict.load_state_dict: loss.weight: .* got object"):
+        model.load_state_dict(state | {"loss.weight": None})
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor, before[name])
+
+
+def test_conv1x1_takes_the_weight_of_a_convolution_of_one_cell():
+    layers, weight = nn.Sequential(nn.Conv1x1(3, 4, bias=False)), RNG.normal(size=(4, 3, 1, 1))
+    for cells in ((), (1,), (1, 1)):
+        layers[0].weight.detach().zero_()
+        layers.load_state_dict({"0.weight": weight.reshape(4, 3, *cells)})
+        np.testing.assert_array_equal(layers[0].weight.data, weight[:, :, 0, 0].astype(np.float32))
+    for wrong in (weight[:, :2], weight.reshape(2, 2, 3, 1), weight[:, :, 0, 0].T):
+        with pytest.raises(ValueError, match=r"misshapen: 0.weight \(need \(4, 3\), got"):
+            layers.load_state_dict({"0.weight": wrong})
+
+
 def test_forward_hooks_see_and_replace_and_can_be_removed():
     layer, seen = nn.Identity(), []
     pre = layer.register_forward_pre_hook(lambda module, args: (args[0] * 2,))

@@ -9,6 +9,7 @@ import minigrad as mg
 from minigrad import nn
 
 torch = pytest.importorskip("torch")
+files = pytest.importorskip("safetensors.torch")
 pytestmark = pytest.mark.parity
 
 RNG = np.random.default_rng(4)
@@ -140,8 +141,7 @@ def test_conv1x1_is_pytorchs_convolution_of_one_cell(shape, dtype):
     rank = len(shape) - 2
     ours, theirs = nn.Conv1x1(3, 4).to(dtype), (torch.nn.Conv1d, torch.nn.Conv2d)[rank - 1](3, 4, 1)
     theirs = theirs.double() if dtype is np.float64 else theirs
-    state = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
-    ours.load_state_dict({"weight": state["weight"].reshape(4, 3), "bias": state["bias"]})
+    ours.load_state_dict(theirs.state_dict())
     a, b = (lambda x: (mg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)))(
         RNG.normal(size=shape).astype(dtype)
     )
@@ -245,6 +245,79 @@ def test_a_network_has_pytorchs_names_and_gradients(dtype):
     compare(ours, theirs, RNG.normal(size=(4, 1, 12, 12)).astype(dtype), dtype)
     assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
     assert [n for n, _ in ours.named_modules()] == [n for n, _ in theirs.named_modules()]
+
+
+class LeNet:
+    """LeNet-5 with batch normalisation, in either library."""
+
+    def __new__(cls, nn):
+        class LeNet5(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv1, self.bn1 = nn.Conv2d(1, 6, 5, padding=2), nn.BatchNorm2d(6)
+                self.conv2, self.bn2 = nn.Conv2d(6, 16, 5, bias=False), nn.BatchNorm2d(16, momentum=None)
+                self.pool, self.act = nn.MaxPool2d(2), nn.ReLU()
+                self.classifier = nn.ModuleList([nn.Linear(400, 120), nn.Linear(120, 84), nn.Linear(84, 10)])
+
+            def forward(self, x):
+                x = self.pool(self.act(self.bn1(self.conv1(x))))
+                x = self.pool(self.act(self.bn2(self.conv2(x)))).flatten(1)
+                for i, layer in enumerate(self.classifier):
+                    x = layer(x) if i == 2 else self.act(layer(x))
+                return x
+
+        return LeNet5()
+
+
+def check_files(ours, theirs, inputs, dtype, tmp_path):
+    """A state goes from PyTorch into ours by a file, the outputs are equal, and it comes back bit by bit."""
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
+    state = theirs.state_dict()
+    files.save_file(state, there)
+    ours.load_state_dict(mg.load(there))
+    y, expected = ours.eval()(*map(mg.tensor, inputs)), theirs.eval()(*map(torch.tensor, inputs))
+    close(y.detach(), expected, dtype, "output")
+    mg.save(ours.state_dict(), back)
+    found = files.load_file(back)
+    assert found.keys() == state.keys()
+    for name, tensor in state.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name], tensor), name
+    theirs.load_state_dict(found)
+
+
+def in_dtype(module, dtype):
+    return module.double() if dtype is np.float64 else module.float()
+
+
+@each_dtype
+@each_layer
+def test_layers_go_through_files_in_both_directions(name, args, kwargs, shape, dtype, tmp_path):
+    ours, (_, theirs) = getattr(nn, name)(*args, **kwargs).to(dtype), twins(name, args, kwargs, dtype)
+    theirs(torch.tensor(RNG.normal(size=shape).astype(dtype)))  # running statistics move
+    check_files(ours, theirs, [RNG.normal(size=shape).astype(dtype)], dtype, tmp_path)
+
+
+@each_dtype
+def test_embeddings_and_weights_of_losses_go_through_files(dtype, tmp_path):
+    ours, (_, theirs) = nn.Embedding(6, 3, 1).to(dtype), twins("Embedding", (6, 3), {"padding_idx": 1}, dtype)
+    check_files(ours, theirs, [RNG.integers(0, 6, (4, 5))], dtype, tmp_path)
+    scores, labels = RNG.normal(size=(5, 3)).astype(dtype), RNG.integers(0, 3, 5)
+    loss, weight = torch.nn.CrossEntropyLoss(torch.tensor(WEIGHT.astype(dtype))), np.ones(3, dtype)
+    check_files(nn.CrossEntropyLoss(weight), loss, [scores, labels], dtype, tmp_path)
+
+
+@each_dtype
+def test_lenet_goes_through_files_with_its_running_statistics(dtype, tmp_path):
+    ours, theirs = in_dtype(LeNet(nn), dtype), in_dtype(LeNet(torch.nn), dtype)
+    images = RNG.normal(size=(6, 1, 28, 28)).astype(dtype)
+    for batch in (images[:4], images[2:]):
+        theirs(torch.tensor(batch))
+    check_files(ours, theirs, [images], dtype, tmp_path)
+    assert ours.bn2.num_batches_tracked.item() == 2
+    assert ours.bn2.num_batches_tracked.dtype == np.int64
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert ours.load_state_dict(theirs.state_dict()) == ([], [])  # without a file too
 
 
 def test_modules_print_as_pytorchs():

@@ -85,3 +85,10 @@ def test_what_cannot_be_saved_is_a_type_error_and_leaves_no_file(tmp_path, tenso
     with pytest.raises(TypeError, match=message):
         mg.save(tensors, tmp_path / "x")
     assert not os.listdir(tmp_path)
+
+
+def test_dtypes_that_minigrad_does_not_have_are_named_with_the_tensors_that_have_them(tmp_path):
+    writer = pytest.importorskip("safetensors.numpy")
+    writer.save_file({"a": np.ones(2, np.float16), "b": np.ones(2), "c": np.ones(2, np.float16)}, tmp_path / "x")
+    with pytest.raises(TypeError, match=r"load: .*x: need booleans, integers, F32 or F64, got a \(F16\), c \(F16\)"):
+        mg.load(tmp_path / "x")

@@ -47,45 +47,46 @@ def _class_dim(name: str, input: Array) -> int:
     return dim
 
 
-def _classes(name: str, input: Array, dim: int, target: Array, ignore_index: int) -> np.ndarray:
+def _classes(name: str, input: Array, dim: int, target: Array, ignore_index: int) -> Array:
     """Integer targets (N, ...) for scores (N, C, ...), or () for (C), each in [0, C) or ignored."""
     labels, classes = _labels(name, input, dim, target), input.shape[dim]
-    bad = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    numbers = _plain(labels)
+    bad = (numbers != ignore_index) & ((numbers < 0) | (numbers >= classes))
     if bad.any():
-        raise ValueError(f"{name}: need classes in [0, {classes}), got {labels[bad].flat[0]}")
+        raise ValueError(f"{name}: need classes in [0, {classes}), got {numbers[bad].flat[0]}")
     return labels
 
 
-def _labels(name: str, input: Array, dim: int, target: Array) -> np.ndarray:
+def _labels(name: str, input: Array, dim: int, target: Array) -> Array:
     """Integer targets of the right shape, whatever their values."""
-    labels, shape = _plain(target), tuple(input.shape)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{name}: need integer class numbers as target, got {labels.dtype}")
+    shape = tuple(input.shape)
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{name}: need integer class numbers as target, got {target.dtype}")
     wanted = (*shape[:dim], *shape[dim + 1 :])
-    if labels.shape != wanted:
-        raise ValueError(f"{name}: need target {wanted} for input {shape}, got {labels.shape}")
-    return labels.astype(np.int64)  # a copy: backward needs them as they are now
+    if tuple(target.shape) != wanted:
+        raise ValueError(f"{name}: need target {wanted} for input {shape}, got {tuple(target.shape)}")
+    return ops.cast(target, dtype=np.int64)  # a copy: backward needs them as they are now
 
 
-def _picked(scores: Array, labels: np.ndarray, dim: int) -> Any:
+def _picked(scores: Array, labels: Array, dim: int) -> Any:
     """The score of each label's class: (N, ...) from (N, C, ...)."""
-    return ops.squeeze(ops.take_along(scores, np.expand_dims(labels, dim), dim=dim), dim)
+    return ops.squeeze(ops.take_along(scores, ops.unsqueeze(labels, dim), dim=dim), dim)
 
 
-def _class_weights(name: str, weight: Array | None, classes: int, dtype: Any) -> np.ndarray:
+def _class_weights(name: str, weight: Array | None, classes: int, dtype: Any) -> Array:
     if weight is None:
         return np.ones(classes, dtype)
     if tuple(weight.shape) != (classes,):
         raise ValueError(f"{name}: need weight ({classes},), one for each class, got {tuple(weight.shape)}")
     if isinstance(weight, Variable) and weight.requires_grad:
         raise ValueError(f"{name}: weight is a constant, got one that requires grad; use weight.detach()")
-    return _plain(weight).astype(dtype)
+    return ops.cast(weight, dtype=dtype)
 
 
 def _averaged(loss: Array, count: Any) -> Any:
     """sum(loss) / count; of nothing it is NaN, with gradients of 0, as in PyTorch."""
-    total = ops.sum(loss)
-    return ops.divide(total, float(count)) if count else ops.add(total, np.nan)
+    is_empty = ops.equal(count, 0.0)
+    return ops.sum(loss) / ops.where(is_empty, 1.0, count) + ops.where(is_empty, np.nan, 0.0)
 
 
 @takes_arrays
@@ -110,14 +111,15 @@ def _nll(
     labels = _classes(name, scores, dim, target, ignore_index)
     classes = scores.shape[dim]
     weights = _class_weights(name, weight, classes, scores.dtype)
-    kept = labels != ignore_index
-    share = np.where(kept, weights[np.where(kept, labels, 0)], 0).astype(scores.dtype)
+    kept = ops.not_equal(labels, ignore_index)
+    safe = ops.where(kept, labels, 0)
+    share = ops.where(kept, ops.take(weights, safe), 0.0)
     # What is ignored may be infinite: to multiply it with 0 would not do.
-    loss = -ops.where(kept, _picked(scores, np.where(kept, labels, 0), dim), 0.0) * share
+    loss = -ops.where(kept, _picked(scores, safe, dim), 0.0) * share
     if smoothing:
-        spread = ops.sum(scores * weights.reshape(-1, *(1,) * (len(scores.shape) - dim - 1)), dim=dim)
+        spread = ops.sum(scores * ops.reshape(weights, shape=(classes, *(1,) * (len(scores.shape) - dim - 1))), dim=dim)
         loss = loss * (1 - smoothing) - ops.where(kept, spread, 0.0) * (smoothing / classes)
-    return _averaged(loss, share.sum()) if reduction == "mean" else _reduced(loss, reduction)
+    return _averaged(loss, ops.sum(share)) if reduction == "mean" else _reduced(loss, reduction)
 
 
 def _fused(
@@ -166,11 +168,12 @@ def cross_entropy(
     logs = ops.log_softmax(input, dim=dim)
     target = _checked_target(name, input, target, reduction)
     classes = input.shape[dim]
-    weights = _class_weights(name, weight, classes, input.dtype).reshape(-1, *(1,) * (len(input.shape) - dim - 1))
+    by_class = (classes, *(1,) * (len(input.shape) - dim - 1))
+    weights = ops.reshape(_class_weights(name, weight, classes, input.dtype), shape=by_class)
     smooth = target * (1 - label_smoothing) + label_smoothing / classes
     loss = -ops.sum(logs * smooth * weights, dim=dim)
     if reduction == "mean":
-        return _averaged(loss, math.prod(input.shape) // classes)
+        return _averaged(loss, float(math.prod(input.shape) // classes))
     return _reduced(loss, reduction)
 
 

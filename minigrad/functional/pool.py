@@ -1,7 +1,6 @@
 """Pooling: the largest or the mean value of each window, and the way back."""
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,12 +58,7 @@ def _max_pool(
     y, places = ops.MAX_POOL[rank](input, axes=axes)
     if not return_indices:
         return y
-    indices = ops.winner_indices(_array_of(places), axes)
-    return y, type(y).wrap(indices) if isinstance(y, Variable) else indices
-
-
-def _array_of(value: Array) -> np.ndarray:
-    return np.asarray(value._array if isinstance(value, Variable) else value)
+    return y, ops.winner_indices(places, axes=axes)
 
 
 @takes_arrays
@@ -114,13 +108,11 @@ def _max_unpool(
 ) -> Any:
     name = f"max_unpool{rank}d"
     _check_input(name, input, rank)
-    places = _array_of(indices)
-    if places.shape != tuple(input.shape):
-        raise ValueError(f"{name}: need indices of input's shape {tuple(input.shape)}, got {places.shape}")
+    if tuple(indices.shape) != tuple(input.shape):
+        raise ValueError(f"{name}: need indices of input's shape {tuple(input.shape)}, got {tuple(indices.shape)}")
     sizes = _unpooled_sizes(name, input.shape[2:], kernel_size, stride, padding, output_size)
-    ops.check_winners(name, places, sizes)
-    last = _are_last(places, math.prod(sizes))
-    return ops.MAX_UNPOOL[rank](input if last.all() else ops.where(last, input, 0.0), places, sizes=sizes)
+    ops.check_winners(name, np.asarray(indices._array if isinstance(indices, Variable) else indices), sizes)
+    return ops.MAX_UNPOOL[rank](ops.keep_last(input, indices, sizes=sizes), indices, sizes=sizes)
 
 
 def _unpooled_sizes(
@@ -141,15 +133,6 @@ def _unpooled_sizes(
     if not 1 <= min(sizes) <= max(sizes) <= LARGEST:
         raise ValueError(f"{name}: need sizes of at least 1 and at most {LARGEST}, got output size {sizes}")
     return sizes
-
-
-def _are_last(places: np.ndarray, cells: int) -> np.ndarray:
-    """Which places no later value is put at: where several meet the last one counts, as in PyTorch."""
-    planes = np.arange(places.shape[0] * places.shape[1]).reshape(*places.shape[:2], *(1,) * (places.ndim - 2))
-    cell = (planes * cells + places).ravel()
-    order, last = np.arange(cell.size), np.empty(planes.size * cells, np.int64)
-    last[cell] = order  # of equal indices the last assignment stays
-    return (last[cell] == order).reshape(places.shape)
 
 
 @takes_arrays

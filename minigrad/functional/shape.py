@@ -54,13 +54,14 @@ def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> An
     rows = weight.shape[0]
     if numbers.size and not (numbers.min() >= 0 and numbers.max() < rows):
         raise ValueError(f"embedding: need numbers in [0, {rows}), got {numbers.min()} to {numbers.max()}")
-    y = ops.getitem(weight, index=numbers.astype(np.int64))
+    indices = ops.cast(input, dtype=np.int64)  # a copy: backward needs them as they are now
+    y = ops.take(weight, indices)
     if padding_idx is None:
         return y
     if not -rows <= integer("embedding", "padding_idx", padding_idx, -rows) < rows:
         raise ValueError(f"embedding: need padding_idx in [{-rows}, {rows}), got {padding_idx}")
     constant = y.detach() if isinstance(y, Variable) else y  # type: ignore[attr-defined]
-    return ops.where((numbers == padding_idx % rows)[..., None], constant, y)
+    return ops.where(ops.unsqueeze(ops.equal(indices, padding_idx % rows), -1), constant, y)
 
 
 @takes_arrays
@@ -116,8 +117,7 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Any:
     integer("one_hot", "num_classes", num_classes, 1)
     if numbers.size and not (numbers.min() >= 0 and numbers.max() < num_classes):
         raise ValueError(f"one_hot: need numbers in [0, {num_classes}), got {numbers.min()} to {numbers.max()}")
-    codes = (numbers[..., None] == np.arange(num_classes)).astype(np.int64)
-    return tensor.wrap(codes) if isinstance(tensor, Variable) else codes
+    return ops.cast(ops.equal(ops.unsqueeze(tensor, -1), np.arange(num_classes)), dtype=np.int64)
 
 
 @takes_arrays

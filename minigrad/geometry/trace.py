@@ -14,6 +14,7 @@ from minigrad import modes, nn, random
 from minigrad.dtypes import check_dtype, default_float
 from minigrad.geometry import reach
 from minigrad.geometry.reach import Call, Field
+from minigrad.nn.evaluation import unchanged
 from minigrad.op import Op
 from minigrad.ops.geometry import Axis, integer
 from minigrad.tensor import Tensor
@@ -103,7 +104,7 @@ def trace(name: str, model: nn.Module, input_shape: Sequence[int], dtype: Any = 
     dims = range(2 if is_float else 1, len(shape))
     tracer = _Tracer(model, tuple(shape[dim] for dim in dims))
     tracer.keep(example, reach.of_input(shape, dims))
-    with _unchanged(model), random.seeded(0), modes.no_grad(), _watched_by(tracer):
+    with unchanged(model), random.seeded(0), modes.no_grad(), _watched_by(tracer):
         for module in model.modules():
             module.training = False
             module.register_forward_pre_hook(tracer.enter)
@@ -123,27 +124,6 @@ def _watched_by(tracer: "_Tracer") -> Iterator[None]:
         yield
     finally:
         modes.watching.reset(token)
-
-
-@contextlib.contextmanager
-def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Gives every module its attributes, members and hooks back, and buffers their values."""
-    modules = list(model.modules())
-    kept = [(vars(m), dict(vars(m))) for m in modules]
-    kept += [(vars(m)[name], dict(vars(m)[name])) for m in modules for name in (*m._registries, *_HOOKS)]
-    values = [(buffer, buffer._array.copy()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for live, old in kept:
-            live.clear()
-            live.update(old)
-        for buffer, old_values in values:
-            if not np.array_equal(buffer._array, old_values, equal_nan=old_values.dtype.kind == "f"):
-                buffer.copy_(old_values)
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 class _Tracer:
@@ -198,7 +178,7 @@ class _Tracer:
             if module._modules or frame.steps:  # the steps within it account for its output
                 self.steps[-1].memory = 0
 
-    def __call__(
+    def called(
         self, op: Op[Any], inputs: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any], result: Any
     ) -> None:
         """What an op did."""

@@ -3,6 +3,8 @@
 import math
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minigrad import functional as F
 from minigrad.nn import init
 from minigrad.nn.module import Module
@@ -177,6 +179,8 @@ class Conv1x1(_Filters):
     """A linear layer over the channels of every place: y[n, k, p] = b[k] + sum over c of w[k, c] x[n, c, p].
 
     Shapes: input (N, C, L) or (N, C, H, W) -> K in place of C; weight (K, C), bias (K).
+    `load_state_dict` also takes the weight (K, C, 1, 1) of a `Conv2d`, and (K, C, 1) of a `Conv1d`; for the way back
+    there is `weight[:, :, None, None]`.
     Source: Lin, Chen and Yan, "Network in network", 2014.
     """
 
@@ -186,6 +190,10 @@ class Conv1x1(_Filters):
 
     def forward(self, input: Array) -> Array:
         return F.conv1x1(input, self.weight, self.bias)
+
+    def _as_own(self, name: str, array: np.ndarray) -> np.ndarray:
+        is_windows = name == "weight" and array.shape[2:] in ((1,), (1, 1))
+        return array.reshape(array.shape[:2]) if is_windows else array
 
 
 class _LocallyConnected(_Filters):

@@ -146,13 +146,21 @@ class Module(Members):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy tensors or arrays by name into the parameters and buffers, which keep their dtypes.
 
-        Raises: ValueError with all names that are missing or unexpected (if `strict`) or of another shape; then nothing
-        has changed.
+        Raises: ValueError with all names that are missing or unexpected (if `strict`), of another shape, or in memory
+        that cannot be written; TypeError for what is not a tensor of numbers. Then nothing has changed.
         """
+        who = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: need tensors by name, got {type(state_dict).__name__}")
-        own = self.state_dict()
-        given = {name: as_tensor(value).data for name, value in state_dict.items()}
+        own, given = self.state_dict(), {}
+        for name, value in state_dict.items():
+            try:
+                given[name] = as_tensor(value).data
+            except TypeError as error:
+                raise TypeError(f"{who}: {name}: {error}") from None
+        for name in own.keys() & given.keys():
+            path, _, member = name.rpartition(".")
+            given[name] = self.get_submodule(path)._as_own(member, given[name])
         missing, unexpected = [name for name in own if name not in given], [name for name in given if name not in own]
         misshapen = [
             f"{name} (need {tensor.shape}, got {given[name].shape})"
@@ -160,14 +168,19 @@ class Module(Members):
             if name in given and given[name].shape != tensor.shape
         ]
         faults = {"missing": missing, "unexpected": unexpected} if strict else {}
-        faults["misshapen"] = misshapen
+        fixed = [name for name, tensor in own.items() if name in given and not tensor._array.flags.writeable]
+        faults |= {"misshapen": misshapen, "read-only": fixed}
         if any(faults.values()):
             listed = "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
-            raise ValueError(f"{type(self).__name__}.load_state_dict: {listed}")
+            raise ValueError(f"{who}: {listed}")
         for name, tensor in own.items():
             if name in given:
                 tensor.copy_(given[name])
         return IncompatibleKeys(missing, unexpected)
+
+    def _as_own(self, name: str, array: np.ndarray) -> np.ndarray:
+        """What a state dict gives for a member, in the shape that it has here if others write it in another one."""
+        return array
 
     def extra_repr(self) -> str:
         """The settings that `repr` shows."""

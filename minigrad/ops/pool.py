@@ -16,6 +16,7 @@ from minigrad.op import Array, Op, constant, normalised, op
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL
 from minigrad.ops.correlation import Axes
+from minigrad.ops.elementwise import where
 from minigrad.ops.geometry import Axis, plane
 from minigrad.ops.memory import allocate
 
@@ -125,13 +126,33 @@ def _origins(axes: Axes) -> np.ndarray:
     return origin[0]
 
 
-def winner_indices(places: np.ndarray, axes: Axes) -> np.ndarray:
-    """Where in its plane each winner stands, from its place in its window."""
+@op
+def winner_indices(places: Array, *, axes: Axes) -> Any:
+    """Where in its plane each winner of max pooling stands, from its place in its window"""
     steps = (axes[0].dilation,) if len(axes) == 1 else (axes[0].dilation * axes[1].size, axes[1].dilation)
     offsets = np.zeros(1, np.int64)
     for axis, step in zip(axes, steps, strict=True):
         offsets = np.add.outer(offsets, np.arange(axis.window) * step)
-    return _origins(axes) + offsets.reshape(-1)[places]
+    return _origins(axes) + offsets.reshape(-1)[places], ()
+
+
+@op
+def keep_last(x: Array, indices: Array, *, sizes: tuple[int, ...]) -> Any:
+    """x, with zeros where a later value of the plane has the same index: of those the last one counts, as in PyTorch"""
+    if x.ndim < 3 or x.shape != indices.shape:
+        raise ValueError(f"keep_last: need values and indices of one shape (N, C, ...), got {x.shape}, {indices.shape}")
+    check_winners("keep_last", indices, sizes)
+    cells, planes = math.prod(sizes), math.prod(indices.shape[:2])
+    cell = (np.arange(planes).reshape(*indices.shape[:2], *(1,) * (indices.ndim - 2)) * cells + indices).ravel()
+    order, last = np.arange(cell.size), np.empty(planes * cells, np.int64)
+    last[cell] = order  # of equal indices the last assignment stays
+    is_last = (last[cell] == order).reshape(indices.shape)
+    return x if is_last.all() else np.where(is_last, x, x.dtype.type(0)), (is_last,)
+
+
+@keep_last.vjp
+def keep_last_vjp(dy: Array, is_last: np.ndarray) -> Any:
+    return dy if is_last.all() else where(is_last, dy, 0.0), None
 
 
 def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
@@ -157,7 +178,7 @@ def _max_family(rank: int) -> tuple[Op[Any], Op[Any], Op[Any]]:
         """Arrays go where their places say; tensors by an op that can be differentiated."""
         dy, sizes = dys[0], tuple(a.size for a in axes)
         if not isinstance(dy, np.ndarray):
-            return unpool(dy, winner_indices(places, axes), sizes=sizes)
+            return unpool(dy, winner_indices(places, axes=axes), sizes=sizes)
         dy = normalised(pool_name, dy)
         dx = allocate((*dy.shape[:2], *sizes), dy.dtype)
         planes = dy.shape[0] * dy.shape[1]

@@ -255,6 +255,17 @@ def scatter_add_vjp(dy: Array, index: Any) -> Any:
 
 
 @op
+def take(x: Array, indices: Array) -> Any:
+    """x[indices]: the rows of x that integers choose"""
+    return x[indices], (indices, x.shape)
+
+
+@take.vjp
+def take_vjp(dy: Array, indices: np.ndarray, shape: tuple[int, ...]) -> Any:
+    return scatter_add(dy, index=indices, shape=shape), None
+
+
+@op
 def take_along(x: Array, indices: Array, *, dim: int) -> Any:
     """y[i, j] = x[indices[i, j], j] for dim 0, and so on: one pick per place of `indices`"""
     dim = normal_dim("take_along", dim, x.ndim)

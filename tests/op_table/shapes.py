@@ -196,3 +196,12 @@ def take_along_cases(draw: Any) -> Case:
 add_row(
     "take_along", take_along_cases, lambda x, i, dim: np.take_along_axis(x, i, dim), linear=(0,), constants=(1,)
 )  # fmt: skip
+
+
+def take_cases(draw: Any) -> Case:
+    x = values(draw, shape(draw, least=1))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    return [x, rng.integers(0, len(x), shape(draw, empty=True))], {}
+
+
+add_row("take", take_cases, lambda x, i: x[i], linear=(0,), constants=(1,))

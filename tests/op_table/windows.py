@@ -1,11 +1,13 @@
 """Rows of convolutions, locally connected layers and poolings."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import reference
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from minigrad.functional import pool as pooling
 from minigrad.ops.geometry import window_axes
@@ -203,6 +205,55 @@ for rank in (1, 2):
     conv_rows(rank)
     local_rows(rank)
     pool_rows(rank)
+
+
+def places_case(draw: Any) -> Case:
+    axes = draw(poolings(draw(st.integers(1, 2)))).axes
+    cells, found = math.prod(a.window for a in axes), (draw(st.integers(0, 2)), 2, *(a.out for a in axes))
+    return [draw(hnp.arrays(np.uint8, found, elements=st.integers(0, cells - 1)))], {"axes": axes}
+
+
+def places_reference(places: np.ndarray, axes: Any) -> np.ndarray:
+    """Where a window's cell would lie, were the plane not to end."""
+    cells = np.unravel_index(places, [a.window for a in axes])
+    where = np.zeros(places.shape, np.int64)
+    for dim, (axis, cell) in enumerate(zip(axes, cells, strict=True)):
+        number = np.arange(axis.out).reshape(-1, *(1,) * (len(axes) - 1 - dim))
+        where = where * axis.size + number * axis.stride + cell * axis.dilation - axis.before
+    return where
+
+
+add_row("winner_indices", places_case, places_reference, constants=(0,), differentiable=False)
+
+
+def last_case(draw: Any) -> Case:
+    sizes = shape(draw, least=1, most=2)
+    found = (draw(st.integers(0, 2)), 2, *(draw(st.integers(1, 3)) for _ in sizes))
+    indices = draw(hnp.arrays(np.int64, found, elements=st.integers(0, math.prod(sizes) - 1)))
+    return [values(draw, found), indices], {"sizes": sizes}
+
+
+def last_reference(x: np.ndarray, indices: np.ndarray, sizes: Any) -> np.ndarray:
+    y = np.zeros_like(x)
+    for n, c in np.ndindex(x.shape[:2]):
+        flat, found = indices[n, c].ravel().tolist(), x[n, c].ravel()
+        y[n, c].flat[:] = [
+            v if i not in flat[at + 1 :] else 0 for at, (v, i) in enumerate(zip(found, flat, strict=True))
+        ]
+    return y
+
+
+add_row(
+    "keep_last",
+    last_case,
+    last_reference,
+    linear=(0,),
+    constants=(1,),
+    errors=(
+        ([np.ones((1, 1, 2)), np.full((1, 1, 2), 4)], {"sizes": (4,)}, ValueError, "indices in"),
+        ([np.ones((1, 1, 3)), np.zeros((1, 1, 2), int)], {"sizes": (4,)}, ValueError, "of one shape"),
+    ),
+)
 
 
 def channels_case(draw: Any) -> Case:
