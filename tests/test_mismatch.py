@@ -173,9 +173,12 @@ def test_an_error_that_was_handled_leaves_nothing_alive():
     assert gone() is None
 
 
-def test_the_error_is_a_value_error_that_can_be_sent_to_another_process():
-    with pytest.raises(ValueError, match="fc1 expects") as caught:
-        LeNet(lambda self, x: x.flatten(1))(mg.tensor(IMAGES))
+@pytest.mark.parametrize("way", [
+    lambda self, x: x.flatten(1), lambda self, x: F.linear(x.flatten(1), self.fc1.weight * 2),
+])  # fmt: skip
+def test_the_error_is_a_value_error_that_can_be_sent_to_another_process(way):
+    with pytest.raises(ValueError, match=r"linear: need input \(..., 490\)") as caught:
+        LeNet(way)(mg.tensor(IMAGES))
     copy = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(copy, ValueError)
     assert str(copy) == str(caught.value)

@@ -188,15 +188,15 @@ def test_a_path_over_the_whole_image_makes_the_union_whole():
 
 
 @mg.op
-def turn_around(x):
-    """x from behind, by an op that nobody knows"""
-    return np.ascontiguousarray(x[..., ::-1]), ()
+def turn_around(x, *, axes, spans=()):
+    """x from behind, by an op that nobody knows, with settings that have known names"""
+    return np.flip(x, axes), ()
 
 
 def test_an_op_of_ones_own_may_see_everything_it_gets():
     class Own(nn.Module):
         def forward(self, x):
-            return turn_around(x)
+            return turn_around(x, axes=-1, spans=3)
 
     rows = mg.summary(nn.Sequential(nn.Conv1d(1, 1, 3), Own()), (1, 8)).rows
     assert [row.receptive_field for row in rows] == [(3,), (8,)]
@@ -385,7 +385,7 @@ def test_rows_and_columns_that_change_places_keep_their_own_fields():
 def test_what_an_unknown_op_gave_can_be_joined_with_the_rest():
     class Joined(nn.Module):
         def forward(self, x):
-            return mg.concatenate([turn_around(x), x], 1)
+            return mg.concatenate([turn_around(x, axes=-1), x], 1)
 
     assert mg.summary(Joined(), (1, 5)).rows[-1].receptive_field == (5,)
 

@@ -212,6 +212,7 @@ class _Tracer:
         data = tuple(output._array for output in outputs)
         flops = op.work(data if len(data) > 1 else data[0], *arrays, **settings) if op.work else 0
         shapes = [None if a is None else np.shape(a) for a in arrays]
+        settings = settings if op.builtin else {}
         done = OpCall(op.name, shapes, outputs[0].shape, axes, settings, flops)
         if is_layer(frame.module):
             frame.calls.append(done)
