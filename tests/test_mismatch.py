@@ -141,6 +141,16 @@ def test_an_earlier_pass_is_not_taken_for_this_one():
     assert message(model, np.ones((2, 16), np.float32)).startswith("fc expects 17 features, got 16")
 
 
+def test_modules_that_give_one_number_or_none_do_not_hide_the_error():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x.sum() if x.ndim > 2 else (x, x)
+
+    model = LeNet(lambda self, x: (self.odd(x), self.odd(self.pool(x).flatten(1))[0])[1])
+    model.odd = Odd()
+    assert "pool, after conv2, gives 16 x 5 x 5 = 400: use" in message(model)
+
+
 def test_each_thread_has_its_own_trail():
     model, told = sequential(), []
     model[:6](mg.tensor(IMAGES))
