@@ -141,6 +141,16 @@ def test_an_earlier_pass_is_not_taken_for_this_one():
     assert message(model, np.ones((2, 16), np.float32)).startswith("fc expects 17 features, got 16")
 
 
+def test_modules_that_give_one_number_or_none_do_not_hide_the_error():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x.sum() if x.ndim > 2 else (x, x)
+
+    model = LeNet(lambda self, x: (self.odd(x), self.odd(self.pool(x).flatten(1))[0])[1])
+    model.odd = Odd()
+    assert "pool, after conv2, gives 16 x 5 x 5 = 400: use" in message(model)
+
+
 def test_each_thread_has_its_own_trail():
     model, told = sequential(), []
     model[:6](mg.tensor(IMAGES))
@@ -173,9 +183,12 @@ def test_an_error_that_was_handled_leaves_nothing_alive():
     assert gone() is None
 
 
-def test_the_error_is_a_value_error_that_can_be_sent_to_another_process():
-    with pytest.raises(ValueError, match="fc1 expects") as caught:
-        LeNet(lambda self, x: x.flatten(1))(mg.tensor(IMAGES))
+@pytest.mark.parametrize("way", [
+    lambda self, x: x.flatten(1), lambda self, x: F.linear(x.flatten(1), self.fc1.weight * 2),
+])  # fmt: skip
+def test_the_error_is_a_value_error_that_can_be_sent_to_another_process(way):
+    with pytest.raises(ValueError, match=r"linear: need input \(..., 490\)") as caught:
+        LeNet(way)(mg.tensor(IMAGES))
     copy = pickle.loads(pickle.dumps(caught.value))
     assert isinstance(copy, ValueError)
     assert str(copy) == str(caught.value)

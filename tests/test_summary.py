@@ -188,15 +188,15 @@ def test_a_path_over_the_whole_image_makes_the_union_whole():
 
 
 @mg.op
-def turn_around(x):
-    """x from behind, by an op that nobody knows"""
-    return np.ascontiguousarray(x[..., ::-1]), ()
+def turn_around(x, *, axes, spans=()):
+    """x from behind, by an op that nobody knows, with settings that have known names"""
+    return np.flip(x, axes), ()
 
 
 def test_an_op_of_ones_own_may_see_everything_it_gets():
     class Own(nn.Module):
         def forward(self, x):
-            return turn_around(x)
+            return turn_around(x, axes=-1, spans=3)
 
     rows = mg.summary(nn.Sequential(nn.Conv1d(1, 1, 3), Own()), (1, 8)).rows
     assert [row.receptive_field for row in rows] == [(3,), (8,)]
@@ -322,6 +322,12 @@ def test_equivalent_layers_cost_what_they_cost_when_built(shape, kernel_size, st
         assert cost.parameters == sum(p.data.size for p in layer.parameters())
 
 
+def test_a_transposed_convolution_without_shared_weights_has_filters_at_each_input():
+    (row,) = mg.summary(nn.ConvTranspose1d(2, 3, 4, 3), (2, 5)).rows
+    assert row.locally_connected == (5 * 2 * 3 * 4 + 3 * 16, 5 * 2 * 3 * 4)
+    assert row.dense == (2 * 5 * 3 * 16 + 3 * 16, 2 * 5 * 3 * 16)
+
+
 def test_groups_leave_out_connections_of_the_locally_connected_layer():
     (row,) = mg.summary(nn.Conv1d(4, 6, 3, groups=2), (4, 5)).rows
     assert row.locally_connected == (3 * 6 * 2 * 3 + 6 * 3, 3 * 6 * 2 * 3)
@@ -352,14 +358,50 @@ def test_what_a_weight_was_made_of_is_seen_too():
 
 def test_a_pad_keeps_the_windows_of_paths_that_meet_after_it_apart():
     class Shifted(nn.Module):
-        def __init__(self):
+        def __init__(self, *widths):
             super().__init__()
-            self.conv = nn.Conv1d(1, 1, 2)
+            self.conv, self.widths = nn.Conv1d(1, 1, 2), widths
 
         def forward(self, x):
-            return self.conv(F.pad(x, (1, 0))) + self.conv(F.pad(x, (0, 1)))
+            return sum(self.conv(F.pad(x, widths)) for widths in self.widths)
 
-    assert mg.summary(nn.Sequential(Shifted(), nn.ReLU()), (1, 9)).rows[-1].receptive_field == (3,)
+    for widths in itertools.permutations([(1, 0), (0, 1)]):
+        row = mg.summary(nn.Sequential(Shifted(*widths), nn.ReLU()), (1, 9)).rows[-1]
+        assert (row.receptive_field, row.jump) == ((3,), (1,))
+
+
+def test_rows_and_columns_that_change_places_keep_their_own_fields():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, (1, 3))
+
+        def forward(self, x):
+            return self.conv(x.transpose(2, 3))
+
+    assert mg.summary(Turned(), (1, 7, 8)).rows[-1].receptive_field == (3, 1)
+
+
+def test_what_an_unknown_op_gave_can_be_joined_with_the_rest():
+    class Joined(nn.Module):
+        def forward(self, x):
+            return mg.concatenate([turn_around(x, axes=-1), x], 1)
+
+    assert mg.summary(Joined(), (1, 5)).rows[-1].receptive_field == (5,)
+
+
+def test_products_of_ones_own_are_rows_and_weights_are_no_inputs():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(np.ones((3, 2), np.float32))
+
+        def forward(self, x):
+            return self.weight @ x
+
+    (row,) = mg.summary(Product(), (2, 5)).rows
+    assert (row.kind, row.input_shape, row.output_shape, row.parameters) == ("matmul", (2, 5), (3, 5), 6)
+    assert (row.multiply_adds, row.receptive_field) == (3 * 2 * 5, (1,))
 
 
 class Branches(nn.Module):
@@ -394,6 +436,7 @@ def test_calls_and_functions_have_rows_in_order_and_parameters_count_once():
     text = str(found)
     assert "parameters: 104 (416 B), 12 of them frozen, 12 of them not used in this pass" in text
     assert re.search(r"net\.shared +Conv2d.* shared ", text)
+    assert "parameters of the convolutions: 58; if locally connected 928, if dense 2,240" in text
 
 
 def test_the_table_has_a_line_for_each_row_and_a_legend():
@@ -408,6 +451,21 @@ def test_the_table_has_a_line_for_each_row_and_a_legend():
     assert "parameters of the convolutions: 2,572; if locally connected 363,904, if dense 5,575,840" in lines
 
 
+def test_layers_that_are_not_registered_show_as_functions():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))]
+
+        def forward(self, x):
+            return self.layers[0](x)
+
+    rows = mg.summary(Hidden(), (1, 8, 8)).rows
+    assert [(row.path, row.kind, row.receptive_field) for row in rows] == [
+        ("", "conv2d", (3, 3)), ("", "max_pool2d", (4, 4)),
+    ]  # fmt: skip
+
+
 class Restless(nn.Module):
     """Changes whatever a pass can change."""
 
@@ -420,6 +478,7 @@ class Restless(nn.Module):
 
     def forward(self, x):
         self.calls += 1
+        assert not self.training
         self.cache = x
         self.count.add_(1)
         self.register_buffer("late", mg.tensor([1.0]))
@@ -495,12 +554,12 @@ def test_what_runs_in_another_thread_does_not_get_into_the_table():
     class Busy(nn.Module):
         def __init__(self):
             super().__init__()
-            self.dense = shared
+            self.dense, self.scale = shared, nn.Parameter([1.0])
 
         def forward(self, x):
             other = threading.Thread(target=lambda: shared(np.ones((1, 3), np.float32)))
             other.start()
             other.join()
-            return self.dense(x)
+            return self.dense(x) * self.scale
 
-    assert len(mg.summary(Busy(), (3,)).rows) == 1
+    assert [(row.path, row.kind) for row in mg.summary(Busy(), (3,)).rows] == [("dense", "Linear"), ("", "Busy")]

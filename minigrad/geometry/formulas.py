@@ -30,11 +30,8 @@ def transposed_size(axis: Axis) -> str:
     """The size that a transposed convolution gives: `(14 - 1)*2 - 2*1 + 3 + 1 = 28`, the last term output padding."""
     around = _padding(axis).replace("+", "-")
     extra = axis.size - ((axis.out - 1) * axis.stride - axis.before - axis.after + axis.span)
-    return (
-        f"({axis.out} - 1)*{axis.stride}{around} + {_span(axis, '+ ')}"
-        + (f" + {extra}" * bool(extra))
-        + (f" = {axis.size}")
-    )
+    terms = f"({axis.out} - 1)*{axis.stride}{around} + {_span(axis, '+ ')}" + (f" + {extra}" if extra else "")
+    return f"{terms} = {axis.size}"
 
 
 def _padding(axis: Axis) -> str:

@@ -206,6 +206,8 @@ _RULES: dict[str, Rule] = {
 
 def axes_of(call: Call) -> tuple[Axis, ...] | None:
     """The windows of a call, of a transposed convolution those it is the transpose of; None if it has no such."""
+    if not call.op.builtin:
+        return None  # its settings may have the same names
     if call.op.name == "conv1x1":
         return window_axes("conv1x1", call.arrays[0].shape[2:], 1, 1, 0, 1)
     if "spans" in call.settings:

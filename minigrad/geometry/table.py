@@ -150,9 +150,10 @@ def summary(model: nn.Module, input_shape: Sequence[int], dtype: Any = None) -> 
     and under `no_grad`, on noise (or zeros, for integers), and is afterwards as it was. Every call of a layer has its
     row, and so has every convolution, pooling, linear map and matrix product in a model's own `forward`.
 
-    Receptive fields are counted through the ops, from the first cell seen to the last, whichever paths they came by: as
-    r + D (F - 1) j, j S through windows (so that they may be larger than the input), and otherwise as the most cells of
-    the input that any value sees. After an op that is not known, values are taken to see all that its inputs see.
+    Receptive fields are counted along the input's axes, (H, W) or (L), or all of an integer input, from the first cell
+    seen to the last, through the ops and whichever paths they came by: as r + D (F - 1) j, j S through windows (so that
+    they may be larger than the input), and otherwise as the most cells of the input that any value sees. After an op
+    that is not known, values are taken to see all that its inputs see; what leaves the ops as an array is lost.
     Multiply-adds are those of convolutions (cells of the padding too), linear maps and matrix products.
 
     Returns: a `Summary`: printed, the table; `rows` and `totals` have the numbers.

@@ -20,6 +20,7 @@ from minigrad.ops.geometry import Axis, integer
 from minigrad.tensor import Tensor
 
 _BATCH = 2  # samples in the pass: a batch of one would be squeezed away by some models
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _SHOWN = ("pad", "max_unpool1d", "max_unpool2d")  # besides what computes or has windows, functions that change sizes
 
 
@@ -54,7 +55,6 @@ class Step:
 
     path: str
     kind: str
-    module: nn.Module | None
     inputs: tuple[tuple[int, ...], ...]  # shapes with the batch
     output: tuple[int, ...]
     dtype: str
@@ -174,7 +174,7 @@ class _Tracer:
             self.keep(outputs[0], _embedded(self._field(given[0]), outputs[0].shape))
         rest = [p for p in module._parameters.values() if p is not None and id(p) not in frame.used]
         if outputs and (is_layer(module) or rest or not (module._modules or frame.steps)):
-            self._add(frame.path, type(module).__name__, module, given, outputs, rest, frame.calls)
+            self._add(frame.path, type(module).__name__, given, outputs, rest, frame.calls)
             if module._modules or frame.steps:  # the steps within it account for its output
                 self.steps[-1].memory = 0
 
@@ -192,6 +192,7 @@ class _Tracer:
         data = tuple(output._array for output in outputs)
         flops = op.work(data if len(data) > 1 else data[0], *arrays, **settings) if op.work else 0
         shapes = [None if a is None else np.shape(a) for a in arrays]
+        settings = settings if op.builtin else {}
         done = OpCall(op.name, shapes, outputs[0].shape, axes, settings, flops)
         if is_layer(frame.module):
             frame.calls.append(done)
@@ -200,13 +201,12 @@ class _Tracer:
             frame.used.update(map(id, parameters))
             frame.steps += 1
             given = [x for x in inputs if isinstance(x, Tensor) and not isinstance(x, nn.Parameter)]
-            self._add(frame.path, op.name, None, given, outputs[:1], parameters, [done])
+            self._add(frame.path, op.name, given, outputs[:1], parameters, [done])
 
     def _add(
         self,
         path: str,
         kind: str,
-        module: nn.Module | None,
         inputs: list[Tensor],
         outputs: list[Tensor],
         parameters: list[nn.Parameter],
@@ -215,16 +215,15 @@ class _Tracer:
         own = [y for y in outputs if not any(np.may_share_memory(y._array, x._array) for x in inputs)]
         self.steps.append(
             Step(
-                path,
-                kind,
-                module,
-                tuple(x.shape for x in inputs),
-                outputs[0].shape,
-                str(outputs[0].dtype),
-                sum(y._array.nbytes for y in own),
-                _view(self._field(outputs[0]), self._sizes),
-                parameters,
-                calls,
+                path=path,
+                kind=kind,
+                inputs=tuple(x.shape for x in inputs),
+                output=outputs[0].shape,
+                dtype=str(outputs[0].dtype),
+                memory=sum(y._array.nbytes for y in own),
+                view=_view(self._field(outputs[0]), self._sizes),
+                parameters=parameters,
+                calls=calls,
             )
         )
 

@@ -28,7 +28,6 @@ class AxisWindows:
     formula: str  # of the output size
     cells: tuple[tuple[int, ...], ...]  # that each window sees, those in the padding too
     padding: tuple[int, int] = (0, 0)
-    stride: int | None = None  # None where windows are not evenly apart: in adaptive pooling
     is_transposed: bool = False
 
     @property
@@ -67,15 +66,15 @@ class AxisWindows:
 
     @property
     def padding_seen(self) -> tuple[int, ...]:
-        """The cells of the padding that windows see."""
+        """The cells of the padding that windows see, and those behind it where a window overhangs (`ceil_mode`)."""
         return tuple(sorted({cell for window in self.cells for cell in window if not 0 <= cell < self.size}))
 
     @property
     def padding_unseen(self) -> tuple[int, ...]:
         """The cells of the padding that no window sees."""
         before, after = self.padding
-        around = (*range(-before, 0), *range(self.size, self.size + after))
-        return tuple(cell for cell in around if cell not in self.padding_seen)
+        seen = set(self.padding_seen)
+        return tuple(c for c in (*range(-before, 0), *range(self.size, self.size + after)) if c not in seen)
 
     @property
     def only_padding(self) -> tuple[int, ...]:
@@ -268,7 +267,6 @@ def _windows(axes: tuple[Axis, ...], is_transposed: bool) -> tuple[AxisWindows, 
             told(axis),
             tuple(map(tuple, cells_of(axis).tolist())),
             (axis.before, axis.after),
-            axis.stride,
             is_transposed,
         )
         for name, axis in zip(_NAMES[len(axes)], axes, strict=True)

@@ -103,7 +103,7 @@ def _giver(error: FeaturesError, root: "Module") -> _Giver | None:
 def _same_values(given: tuple[int, ...]) -> Callable[[tuple[int, ...]], bool]:
     """Whether a shape holds what a linear layer got, in the same form or in another one."""
     if len(given) == 2:
-        return lambda shape: shape[0] == given[0] and math.prod(shape[1:]) == given[1]
+        return lambda shape: shape[:1] == given[:1] and math.prod(shape[1:]) == given[1]
     if len(given) == 1:
         return lambda shape: len(shape) > 1 and math.prod(shape) == given[0]
     return lambda shape: shape == given
