@@ -21,7 +21,6 @@ __all__ = [
     "class_activation_map",
     "confusion_matrix",
     "dot",
-    "figures",
     "filters",
     "graph",
     "learning_curves",
