@@ -246,19 +246,23 @@ def test_the_checkpoint_of_other_settings_is_refused_in_one_line(bars, tmp_path,
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(kills, bars, tmp_path):
-    """Killed at random moments: while it starts, trains, writes, tests or draws."""
+    """Killed in some epoch, or at a random moment: while it starts, trains, writes, tests or draws."""
     settings = ["--data", bars, "--model", "mlp", "--epochs", 30, "--resume"]
     begun = time.perf_counter()
     expected = run("train_digits.py", *settings, "--out", "whole", folder=tmp_path)
     seconds = time.perf_counter() - begun
-    moments, survived = random.Random(kills), 0
-    for _ in range(kills):
+    moments, killed = random.Random(kills), 0
+    for i in range(kills):
         call = command("train_digits.py", *settings, "--out", "killed")
-        with subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                survived += process.wait(moments.uniform(0.2, 1.0) * seconds) == 0
-            except subprocess.TimeoutExpired:
-                process.kill()
-    assert survived < kills
+        with subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            if i % 2:
+                time.sleep(moments.uniform(0.2, 0.9) * seconds)
+            else:
+                shown, epoch = b"", f"epoch {moments.randint(1, 9) + i}/".encode()
+                while epoch not in shown and (more := process.stderr.read1()):
+                    shown += more
+            killed += process.poll() is None
+            process.kill()
+    assert killed
     lines = run("train_digits.py", *settings, "--out", "killed", folder=tmp_path)
     assert lines[-2:] == expected[-2:]
