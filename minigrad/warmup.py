@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import nn, optim
+from minigrad.data import Augment
 from minigrad.functional import cross_entropy
 from minigrad.modes import enable_grad
 from minigrad.ops.winograd import is_winograd_enabled, set_winograd_enabled
@@ -53,6 +54,7 @@ def tasks(*dtypes: Any) -> Iterator[Task]:
         for name, (make, shape) in LAYERS.items():
             yield f"{name}, {dtype}", functools.partial(_run_layer, make, shape, dtype)
         yield f"cross entropy, {dtype}", functools.partial(_run_loss, dtype)
+        yield f"augmentation, {dtype}", functools.partial(_run_augmentation, dtype)
         for name, make_optimiser in OPTIMISERS.items():
             yield f"{name}, {dtype}", functools.partial(_run_optimiser, make_optimiser, dtype)
 
@@ -82,6 +84,10 @@ def _run_loss(dtype: np.dtype[Any]) -> None:
     x = tensor(np.linspace(-1, 1, 90, dtype=dtype).reshape(9, 10), requires_grad=True)
     with enable_grad():
         cross_entropy(x, np.arange(9)).backward()
+
+
+def _run_augmentation(dtype: np.dtype[Any]) -> None:
+    Augment(shift=1, alpha=1)(np.ones((9, 1, 5, 5), dtype))
 
 
 def _run_optimiser(make: Callable[[list[Any]], optim.Optimizer], dtype: np.dtype[Any]) -> None:

@@ -68,7 +68,7 @@ TWO = """
 from minigrad import cli, warmup
 warmup.LAYERS = {"relu": warmup.LAYERS["relu"]}
 warmup.OPTIMISERS = {}
-warmup._run_loss = lambda dtype: None
+warmup._run_loss = warmup._run_augmentation = lambda dtype: None
 cli.main(["warmup", "--all"])
 """
 
@@ -93,7 +93,7 @@ def test_a_warm_up_without_tqdm_shows_a_line_for_each_task(monkeypatch, capsys):
 
 def test_the_tasks_run_for_each_dtype_and_leave_the_settings_as_they_were(monkeypatch):
     names = [name for name, _ in warmup.tasks("float32", "float64")]
-    assert len(names) == len(set(names)) == 2 * (len(warmup.LAYERS) + 1 + len(warmup.OPTIMISERS))
+    assert len(names) == len(set(names)) == 2 * (len(warmup.LAYERS) + 2 + len(warmup.OPTIMISERS))
     mg.set_winograd_enabled(False)
     try:
         for name, task in warmup.tasks("float32"):

@@ -98,7 +98,7 @@ def test_the_history_has_a_row_per_epoch_and_the_settings(trained):
     assert round(report.pop("test_accuracy"), 4) == accuracy
     assert report == {
         "data": "digits", "model": "lenet5bn", "classes": list("0123456789"), "parameters": 61_750, "epochs": 2,
-        "batch_size": 128, "lr": 0.01, "seed": 7, "interrupted": False, "weights": weights,
+        "batch_size": 128, "lr": 0.01, "augment": False, "seed": 7, "interrupted": False, "weights": weights,
     }  # fmt: skip
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(row["samples"] == 1437 - 144 and row["seconds"] > 0 for row in rows)
@@ -130,6 +130,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(bars, tmp_
         return promised(capsys.readouterr().out.splitlines())[0]
 
     assert weights("1") == weights("1") != weights("2")
+
+
+def test_augmented_runs_differ_and_are_repeatable(bars, tmp_path, capsys):
+    def weights(*arguments):
+        train.main(["--data", str(bars), "--model", "mlp", "--epochs", "1", "--out", str(tmp_path), *arguments])
+        return promised(capsys.readouterr().out.splitlines())[0]
+
+    assert weights("--augment") == weights("--augment") != weights()
 
 
 def test_a_folder_of_idx_files_is_a_data_set_and_results_go_to_runs(bars, tmp_path):

@@ -1,12 +1,13 @@
 """What a trained classifier reads in image files."""
 
-import argparse
 import json
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.classifier import Classifier
+from minigrad.cli.parser import Parser, number
 from minigrad.data.drawn import framing_of, read_digit
 
 RUNS = "runs/*/model.safetensors"
@@ -25,17 +26,13 @@ could be done.
 
 def main(arguments: Sequence[str] | None = None, prog: str = "minigrad predict") -> int:
     """Print the label and its probability for each image file; the exit status."""
-    options = _command_line(prog).parse_args(arguments)
-
-    def complain(error: Exception | str) -> None:
-        print(f"{prog}: error: {error}", file=sys.stderr, flush=True)
-
+    parser = _command_line(prog)
+    options = parser.parse_args(arguments)
     try:
         path = options.model or _newest()
         classifier = Classifier.load(path)
     except (OSError, ValueError) as error:
-        complain(error)
-        return 2
+        parser.error(str(error))
     if options.model is None:
         print(f"{prog}: using {path}", file=sys.stderr)
     framing, status = framing_of(classifier.data), 0
@@ -43,10 +40,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "minigrad predict")
         try:
             image = read_digit(file, classifier.shape, framing)
         except ImportError as error:  # without Pillow there is nothing to read images with
-            complain(error)
-            return 2
+            parser.error(str(error))
         except (OSError, ValueError) as error:
-            complain(f"{file}: {error.strerror}" if isinstance(error, OSError) else error)
+            reason = f"{file}: {error.strerror}" if isinstance(error, OSError) else error
+            print(f"{prog}: error: {reason}", file=sys.stderr, flush=True)
             status = 1
             continue
         (probabilities,) = classifier.probabilities(image[None])
@@ -57,13 +54,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "minigrad predict")
     return status
 
 
-def _command_line(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, epilog=DETAILS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _command_line(prog: str) -> Parser:
+    parser = Parser(prog=prog, description=__doc__, epilog=DETAILS, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="an image with one digit")
     parser.add_argument("--model", type=Path, metavar="FILE", help=f"default: the newest of {RUNS}")
-    parser.add_argument("--top", type=_count, default=1, metavar="N", help="print the N likeliest labels (%(default)s)")
+    parser.add_argument(
+        "--top", type=number(int, 1), default=1, metavar="N", help="print the N likeliest labels (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object for each file instead")
     return parser
 
@@ -82,13 +79,3 @@ def _as_line(file: str, likeliest: list[tuple[str, float]]) -> str:
 def _as_json(file: str, likeliest: list[tuple[str, float]]) -> str:
     predictions = [{"label": label, "probability": value} for label, value in likeliest]
     return json.dumps({"file": file, "predictions": predictions})
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"need at least 1, got {count}")
-    return count
-
-
-_count.__name__ = "int"  # as argparse calls it in its own message

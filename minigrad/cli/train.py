@@ -18,6 +18,7 @@ from minigrad.random import manual_seed
 from minigrad.training import CheckpointError, History, StopOnInterrupt, accuracy, fingerprint, fit
 
 VALIDATION = 0.1  # of the training set
+AUGMENT = datasets.Augment(shift=1, degrees=10, scale=(0.9, 1.1), alpha=17)
 DESCRIPTION = """\
 Train a classifier of digits; keep its weights, its history and two pictures.
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     weights = fingerprint(classifier.model)
 
     report = {"data": data.name, "model": args.model, "parameters": parameters, "classes": data.classes}
-    report |= {name: getattr(args, name) for name in ("epochs", "batch_size", "lr", "seed")}
+    report |= {name: getattr(args, name) for name in ("epochs", "batch_size", "lr", "augment", "seed")}
     report |= {"interrupted": stop.pressed, "test_accuracy": right, "weights": weights, "history": history}
     classifier.save(args.out / "model.safetensors")
     (args.out / "history.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -78,7 +79,7 @@ def learn(
     classifier: Classifier, train: datasets.Split, validation: datasets.Split, args: Any, stop: StopOnInterrupt
 ) -> History:
     """Train with a learning rate that rises, then falls to nearly nothing: large steps first, small ones to settle."""
-    batches = datasets.Batches(train, args.batch_size, seed=args.seed)
+    batches = datasets.Batches(train, args.batch_size, seed=args.seed, augment=AUGMENT if args.augment else None)
     optimizer = optim.Adam(classifier.model.parameters(), lr=args.lr)
     smoothing = MODELS[args.model].label_smoothing
     return fit(
@@ -112,7 +113,7 @@ def draw(
     out: Path, title: str, classifier: Classifier, history: History, test: datasets.Split, scores: np.ndarray
 ) -> None:
     """Save training.png and digits.png."""
-    figures = importlib.import_module("minigrad.plot").figures
+    figures = importlib.import_module("minigrad.plot.figures")
     classes = classifier.classes
     figures.training(history, test, scores, classes, title).savefig(out / "training.png", dpi=120)
     figures.digits(classifier.model, test, scores, classes, title).savefig(out / "digits.png", dpi=120)
@@ -121,13 +122,18 @@ def draw(
 def command_line(prog: str | None) -> Parser:
     parser = Parser(prog=prog, description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", default="digits", help="digits, mnist, fashion or a folder of IDX files (default: %(default)s)")
+    add(
+        "--data",
+        default="digits",
+        help="digits, mnist, fashion, or a folder of IDX files or of images by class (%(default)s)",
+    )
     add("--root", help="folder in which mnist/ or fashion/ is looked for")
     add("--model", default="lenet5bn", choices=MODELS, help="default: %(default)s")
     add("--epochs", type=number(int, 1), help="default: as many as show 40,000 images, from 2 to 30")
     sizes = ", ".join(f"{recipe.batch_size} for {name}" for name, recipe in MODELS.items())
     add("--batch-size", type=number(int, 1), help=f"default: {sizes}")
     add("--lr", type=number(float, 1e-9), default=0.01, help="largest learning rate of the run (default: %(default)s)")
+    add("--augment", action="store_true", help="shift, turn, scale and bend the images, other ways in every epoch")
     add("--seed", type=number(int, 0), default=0, help="of initial weights and orders (default: %(default)s)")
     add("--threads", type=number(int, 1), help="use at most so many; the results are the same")
     add("--out", type=Path, help="folder for the results (default: runs/DATA-MODEL)")

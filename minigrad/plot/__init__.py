@@ -11,7 +11,6 @@ from minigrad.extras import require
 
 require("matplotlib", purpose="mg.plot")
 
-from minigrad.plot import figures  # noqa: E402
 from minigrad.plot.graph import dot, graph  # noqa: E402
 from minigrad.plot.network import activations, class_activation_map, filters, saliency  # noqa: E402
 from minigrad.plot.results import confusion_matrix, learning_curves, misclassified  # noqa: E402
