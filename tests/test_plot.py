@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 import minigrad as mg
 from minigrad import functional as F, interpret, nn, plot
+from minigrad.plot import figures
 from minigrad.plot.canvas import sheet
 
 rng = np.random.default_rng(0)
@@ -350,10 +351,10 @@ def test_a_class_that_the_model_does_not_have_has_no_map(target, model):
 def test_the_figures_of_a_training_are_composed_of_these_without_pyplot(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     test = mg.data.Split(IMAGES, LABELS)
-    training = plot.figures.training(HISTORY, test, SCORES, CLASSES, "a title")
+    training = figures.training(HISTORY, test, SCORES, CLASSES, "a title")
     assert training.get_suptitle() == "a title"
     assert [ax.get_title() for ax in training.axes] == ["Loss", "Accuracy", "2 of 5 images mistaken"]
-    digits = plot.figures.digits(model, test, SCORES, CLASSES, "a title")
+    digits = figures.digits(model, test, SCORES, CLASSES, "a title")
     assert digits.get_suptitle() == "a title"
     assert [ax.get_title()[:9] for ax in digits.axes] == ["4 filters", "2 mistake"]
 
