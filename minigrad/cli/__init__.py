@@ -13,6 +13,16 @@ COMMANDS = {
     "export": "write a trained classifier as ONNX, for other programs",
     "warmup": "compile the kernels of digit classifiers now, so that no training waits for them",
 }
+EXAMPLES = """\
+examples:
+  minigrad train --data mnist --model cnn
+  minigrad predict photograph.jpg
+  minigrad summary runs/mnist-cnn/model.safetensors
+  minigrad export runs/mnist-cnn/model.safetensors
+
+`minigrad COMMAND --help` tells more. Exit status: 0; 1 where it could not be done; 2 for wrong arguments; 130 after
+Ctrl-C.
+"""
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
@@ -20,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 where it failed, 2 for wrong arguments, 130 after Ctrl-C."""
     # Called by its path, as `python -m` does, the program is best named as it can be called again.
     prog = "minigrad" if os.path.basename(sys.argv[0]) == "minigrad" else "python -m minigrad"
-    parser = argparse.ArgumentParser(prog=prog, description="Autograd and convolutional networks on NumPy arrays.")
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Autograd and convolutional networks on NumPy arrays.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=importlib.import_module("minigrad").__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():
