@@ -252,7 +252,7 @@ def test_the_checkpoint_of_other_settings_is_refused_in_one_line(bars, tmp_path,
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(kills, bars, tmp_path):
     """Killed in some epoch, or at a random moment: while it starts, trains, writes, tests or draws."""
     settings = ["--data", bars, "--model", "mlp", "--epochs", 30, "--resume"]
