@@ -304,7 +304,7 @@ def plant(mistake: str) -> None:
         y[:] = room_y[16 : 16 + x.size]
         return y, ()
 
-    run("planted", [normal(13)], [0])
+    run("planted", [normal(21)], [0])
 
 
 def main() -> None:

@@ -131,6 +131,19 @@ def test_an_interrupted_run_is_kept_where_it_was(whole, tmp_path):
     assert run(path, 7, resume=True) == whole[1]
 
 
+@pytest.mark.parametrize("augment", [mg.data.Augment(shift=1), lambda x, samples, seed, epoch: x * (epoch + 1)])
+def test_augmented_images_are_the_same_after_a_pause(augment, tmp_path):
+    def ended(path, **settings):
+        batches = mg.data.Batches(DATA, 8, augment=augment)
+        model = network(5)
+        quiet(model, batches, checkpoint=path, checkpoint_every=0.0, **settings)
+        return weights(model)
+
+    with pytest.raises(Killed):
+        ended(tmp_path / "a", callbacks=[KilledAt(9)])
+    assert ended(tmp_path / "a", resume=True) == ended(tmp_path / "b")
+
+
 def test_others_can_read_a_checkpoint(tmp_path):
     run(tmp_path / "c.safetensors", 5, epochs=1)
     arrays = safetensors.numpy.load_file(tmp_path / "c.safetensors")

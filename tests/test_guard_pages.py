@@ -38,11 +38,11 @@ def test_every_op_stays_within_its_arrays_in_every_kernel(placement, tmp_path):
 def test_a_kernel_that_reads_one_vector_too_far_ends_the_child_and_is_named(placement, mistake, tmp_path):
     done, progress = run(tmp_path, placement, mistake)
     assert done.returncode in (-signal.SIGSEGV, -signal.SIGBUS), done.stderr
-    assert progress.startswith("planted(float32[13]")
-    assert f"{mistake}_range(1, 13, float32[13], float32[13])" in progress
+    assert progress.startswith("planted(float32[21]")
+    assert f"{mistake}_range(1, 21, float32[21], float32[21])" in progress
 
 
 def test_a_kernel_that_writes_on_the_side_without_a_fence_is_found_by_its_marks(tmp_path):
     done, _ = run(tmp_path, "end", "beside")
     assert done.returncode == 1
-    assert "planted(float32[13], {}): something was written beside an array of (13,)" in done.stderr
+    assert "planted(float32[21], {}): something was written beside an array of (21,)" in done.stderr
