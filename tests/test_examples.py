@@ -1,26 +1,8 @@
 """The examples do what their first lines promise."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
-
-def command(script, *arguments):
-    return [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
-
-
-def run(script, *arguments, folder):
-    """What a script prints; it must end well."""
-    environment = os.environ | {"NUMBA_NUM_THREADS": "2"}  # on a machine with one core too
-    done = subprocess.run(
-        command(script, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+from scripts import run
 
 
 def test_the_model_of_ones_own_learns(tmp_path):

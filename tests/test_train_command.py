@@ -6,34 +6,18 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import command, run
 
 import minigrad as mg
 from minigrad.classifier import Classifier
 from minigrad.cli import train
 from minigrad.training import History, fingerprint
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def command(script, *arguments):
-    return [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
-
-
-def run(script, *arguments, folder):
-    """What a script prints; it must end well."""
-    environment = os.environ | {"NUMBA_NUM_THREADS": "2"}  # on a machine with one core too
-    done = subprocess.run(
-        command(script, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def promised(lines):
