@@ -13,6 +13,8 @@ from minigrad.onnx.trace import described
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONVERTERS: dict[str, Callable[..., Any]] = {}
+"""What writes each op, by the op's name; `converts` adds to it."""
+
 MOST_BYTES = 2**31 - 2**20  # a protocol buffer holds less than 2 GiB, of which a MiB is left to the nodes
 
 
