@@ -51,7 +51,7 @@ def whole(tmp_path_factory):
     return {accumulate: run(tmp_path_factory.mktemp("whole") / "c", 5, accumulate=accumulate) for accumulate in (1, 2)}
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(
     kills=st.lists(st.integers(1, 12), min_size=1, max_size=3),
     every=st.sampled_from([0.0, math.inf]),
@@ -70,7 +70,7 @@ def test_a_run_killed_after_any_steps_ends_with_the_same_bits(kills, every, accu
     assert run(path, seed, resume=True, every=every, accumulate=accumulate) == whole[accumulate]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(name=st.sampled_from(["fsync", "replace"]), count=st.integers(0, 11))
 def test_a_run_killed_while_it_writes_ends_with_the_same_bits(name, count, whole, tmp_path_factory):
     path = tmp_path_factory.mktemp("kills") / "c.safetensors"

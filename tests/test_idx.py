@@ -126,7 +126,7 @@ def test_headers_that_claim_nonsense_are_refused_without_memory(tmp_path, conten
     assert peak_memory(read) < 4 * MEBIBYTE
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.one_of(st.binary(max_size=8), st.sampled_from([8, 9, 11, 12, 13, 14]).map(lambda code: bytes([0, 0, code]))),
     st.binary(max_size=40),

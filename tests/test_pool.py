@@ -29,7 +29,7 @@ def poolings(**about):
     return st.integers(1, 2).flatmap(lambda rank: pool_cases(rank, max_size=6, max_batch=2, asymmetric=True, **about))
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(poolings(), st.booleans())
 def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(case, ties):
     x = (RNG.integers(-1, 2, case.input_shape) if ties else normal(*case.input_shape)).astype(case.dtype)
@@ -43,7 +43,7 @@ def test_max_pooling_agrees_with_the_reference_in_values_indices_and_gradients(c
     np.testing.assert_array_equal(dx, reference.max_unpool(dy, winners, sizes=case.sizes))
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(conv_cases(1, asymmetric=True), st.booleans())
 def test_max_pooling_refuses_a_window_that_sees_only_padding_and_no_other(case, ceil_mode):
     """A convolution takes such windows."""
@@ -100,7 +100,7 @@ def test_padding_may_be_anything_smaller_than_the_dilated_window():
             function(x, 3, 1, ((0, 3),))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(poolings(max_dilation=1), st.booleans(), st.sampled_from([None, None, 1, 3, -2]))
 def test_average_pooling_divides_by_what_it_says(case, count_include_pad, divisor):
     """The divisor: all of the window that lies in the padded input, or in the input, or a number given."""
@@ -170,7 +170,7 @@ def test_the_global_average_is_the_mean_of_each_channel(batch):
     np.testing.assert_allclose(gradient(F.global_avg_pool2d, x, dy), np.broadcast_to(dy / 12, x.shape), atol=1e-15)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(poolings(max_dilation=1))
 def test_unpooling_puts_the_values_of_disjoint_windows_back_where_they_were(case):
     x = normal(*case.input_shape)

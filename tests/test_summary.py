@@ -104,7 +104,7 @@ def last_row(layers, channels):
     return mg.summary(nn.Sequential(*layers).double(), (channels, 40)).rows[-1]
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(stacks(padded=False))
 def test_receptive_fields_are_what_a_nan_reaches_whatever_the_layers(drawn):
     layers, channels, is_plain = drawn
@@ -119,7 +119,7 @@ def test_receptive_fields_are_what_a_nan_reaches_whatever_the_layers(drawn):
         assert set(np.diff(firsts)) <= {row.jump[0]}
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(stacks(padded=True))
 def test_padding_only_cuts_receptive_fields_at_the_ends(drawn):
     layers, channels, _ = drawn

@@ -110,7 +110,7 @@ def test_tensors_require_grad_and_share_the_layout_that_was_drawn(x):
 
 
 @RANKS
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_convolution_of_a_drawn_case_has_the_output_shape_that_the_case_says(rank, data):
     case = data.draw(conv_cases(rank, asymmetric=True))
@@ -120,7 +120,7 @@ def test_a_convolution_of_a_drawn_case_has_the_output_shape_that_the_case_says(r
 
 
 @RANKS
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_a_pooling_of_a_drawn_case_has_the_output_shape_that_the_case_says(rank, data):
     case = data.draw(pool_cases(rank, asymmetric=True, max_kernel=4, max_dilation=4))
