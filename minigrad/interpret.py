@@ -25,7 +25,7 @@ _PASSING_ON = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluati
 
 def scores(model: nn.Module, input: Any) -> np.ndarray:
     """What the model gives in evaluation mode, read-only: of a classifier (N, classes), the higher the likelier."""
-    with no_grad(), evaluating(model), seeded(0):
+    with no_grad(), evaluating(), seeded(0):
         return as_tensor(model(as_tensor(input))).data
 
 
@@ -99,7 +99,7 @@ def saliency(model: nn.Module, input: Any, target: Any = None) -> np.ndarray:
     if images.dtype.kind != "f":
         raise TypeError(f"saliency: need images in float32 or float64, got {images.dtype}")
     images.requires_grad = True
-    with enable_grad(), evaluating(model), seeded(0):
+    with enable_grad(), evaluating(), seeded(0):
         scores = model(images)
         if scores.ndim != 2 or len(scores) != len(images):
             raise ValueError(f"saliency: need a model that gives scores (N, classes), got {scores.shape}")
@@ -160,7 +160,7 @@ def _run(model: nn.Module, input: Any, look: Callable[[str, nn.Module, tuple[Any
         look(f"{paths[module][-1]} ({again + 1})" if again > 0 else paths[module][calls[module]], module, args, output)
         calls[module] += 1
 
-    with no_grad(), evaluating(model), seeded(0), contextlib.ExitStack() as hooks:
+    with no_grad(), evaluating(), seeded(0), contextlib.ExitStack() as hooks:
         for module in paths:
             if not list(module.children()):
                 hooks.enter_context(module.register_forward_hook(hook))

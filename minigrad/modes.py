@@ -45,6 +45,7 @@ class Watch:
 NOBODY = Watch()
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 watching: ContextVar[Watch] = ContextVar("watching", default=NOBODY)
+evaluation: ContextVar[bool] = ContextVar("evaluation", default=False)  # whether no module counts as training
 
 
 def change_watch(**changes: Any) -> None:

@@ -1,65 +1,136 @@
-"""Random numbers: one seed for the process, and counter-based streams, so that a draw depends on its number alone."""
+"""Random numbers: a seed for the process, of which every thread and task has a stream of its own.
+
+A draw depends on the stream and its number alone. Whoever calls `manual_seed` draws from stream 0, the seed itself;
+other threads and asyncio tasks get streams 1, 2, ... in the order in which they first draw after that. So a program
+whose threads begin in a fixed order repeats itself, and no thread changes what another one draws. A forked process goes
+on with copies of its parent's streams: let it call `manual_seed` with a seed of its own.
+"""
 
 import contextlib
 import itertools
+import sys
+import threading
+import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
-_seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-_draws = itertools.count()
+
+class _Seeding:
+    """A seed, and the numbers of its streams that nobody has yet. It is replaced as a whole."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.numbers = seed, itertools.count()
+
+    def next_key(self) -> int:
+        """The key of the next stream."""
+        number = next(self.numbers)
+        return derived(derived(self.seed, 2**64 - 1), number) if number else self.seed
+
+
+class _Stream:
+    """The draws of one thread or task: since a seeding of the process, or within `seeded`."""
+
+    def __init__(self, key: int, seeding: _Seeding | None, drawn: int = 0) -> None:
+        self.key, self.seeding, self.drawn = key, seeding, drawn
+        self.owner = weakref.ref(_owner())
+
+    def next_draw(self) -> tuple[int, int]:
+        """The key and the number of the next draw."""
+        self.drawn += 1
+        return self.key, self.drawn - 1
+
+
+class _Thread(threading.local):
+    """Something that is another one in each thread."""
+
+    def __init__(self) -> None:
+        self.token = threading.Event()
+
+
+_thread = _Thread()
+_seeding = _Seeding(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]))
+_streams: ContextVar[_Stream] = ContextVar("random_stream")
+
+
+def _owner() -> Any:
+    """What tells this thread or task from others, into which a context, and a stream with it, may have been copied."""
+    task = None
+    if asyncio := sys.modules.get("asyncio"):  # or there are no tasks
+        with contextlib.suppress(RuntimeError):  # no event loop runs in this thread
+            task = asyncio.current_task()
+    return task or _thread.token
+
+
+def _stream() -> _Stream:
+    """The stream of this thread or task; a new one where it has none of the last seeding."""
+    stream, seeding = _streams.get(None), _seeding
+    if stream is None or stream.owner() is not _owner() or stream.seeding not in (None, seeding):
+        stream = _Stream(seeding.next_key(), seeding)
+        _streams.set(stream)
+    return stream
+
+
+def _checked(seed: int) -> int:
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise ValueError(f"manual_seed: need 0 <= seed < 2**64 and whole, got {seed!r}")
+    return int(seed)
 
 
 def manual_seed(seed: int) -> None:
     """Seed every random number that minigrad draws from here on: initial weights, dropout, random tensors.
 
-    Batches are shuffled by the seed given to them, not by this one.
+    It seeds the whole process: this thread or task goes on with the seed itself, any other with a stream of its own,
+    made from it. Batches are shuffled by the seed given to them, not by this one.
     """
-    global _seed, _draws
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise ValueError(f"manual_seed: need 0 <= seed < 2**64 and whole, got {seed!r}")
-    _seed, _draws = int(seed), itertools.count()
+    global _seeding
+    within = _streams.get(None)
+    if within is not None and within.seeding is None and within.owner() is _owner():
+        _streams.set(_Stream(_checked(seed), None))
+        return
+    seeding = _Seeding(_checked(seed))
+    _streams.set(_Stream(seeding.next_key(), seeding))
+    _seeding = seeding
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the draws within, after which the earlier ones go on as if there had been none between."""
-    global _seed, _draws
-    outer = _seed, _draws
-    manual_seed(seed)
+    """Seed the draws that this thread or task makes within; the earlier ones then go on as if nothing had been between.
+
+    A `manual_seed` within is one for the rest of the block, not for the process.
+    """
+    token = _streams.set(_Stream(_checked(seed), None))
     try:
         yield
     finally:
-        _seed, _draws = outer
+        _streams.reset(token)
 
 
 def get_rng_state() -> tuple[int, int]:
-    """The seed and the number of draws so far: all there is to know of the draws to come."""
-    global _draws
-    drawn = next(_draws)
-    _draws = itertools.count(drawn)
-    return _seed, drawn
+    """This thread's or task's stream: its key (for the main stream the seed), and the number of draws so far."""
+    stream = _stream()
+    return stream.key, stream.drawn
 
 
 def set_rng_state(state: tuple[int, int]) -> None:
-    """Let the draws go on from a state that `get_rng_state` gave."""
-    global _draws
-    seed, drawn = state
-    manual_seed(seed)
-    _draws = itertools.count(drawn)
+    """Let the draws of this thread or task go on from a state that `get_rng_state` gave."""
+    key, drawn = state
+    _streams.set(_Stream(_checked(key), _stream().seeding, drawn))
 
 
 def generator() -> np.random.Generator:
-    """The generator of the next draw: Philox keyed by (seed, number of the draw).
+    """The generator of the next draw: Philox keyed by (stream, number of the draw).
 
     Source: Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011.
     """
-    return np.random.Generator(np.random.Philox(key=np.array([_seed, next(_draws)], dtype=np.uint64)))
+    return np.random.Generator(np.random.Philox(key=np.array(_stream().next_draw(), dtype=np.uint64)))
 
 
 def key() -> int:
     """64 bits that stand for the next draw: what a counter-based stream in a kernel is keyed by."""
-    return derived(_seed, next(_draws))
+    return derived(*_stream().next_draw())
 
 
 def derived(key: int, number: int) -> int:

@@ -14,7 +14,7 @@ from minigrad import modes, nn, random
 from minigrad.dtypes import check_dtype, default_float
 from minigrad.geometry import reach
 from minigrad.geometry.reach import Call, Field
-from minigrad.nn.evaluation import unchanged
+from minigrad.nn.evaluation import evaluating, unchanged
 from minigrad.op import Op
 from minigrad.ops.geometry import Axis, integer
 from minigrad.tensor import Tensor
@@ -104,9 +104,8 @@ def trace(name: str, model: nn.Module, input_shape: Sequence[int], dtype: Any = 
     dims = range(2 if is_float else 1, len(shape))
     tracer = _Tracer(model, tuple(shape[dim] for dim in dims))
     tracer.keep(example, reach.of_input(shape, dims))
-    with unchanged(model), random.seeded(0), modes.no_grad(), _watched_by(tracer):
+    with unchanged(model), evaluating(), random.seeded(0), modes.no_grad(), _watched_by(tracer):
         for module in model.modules():
-            module.training = False
             module.register_forward_pre_hook(tracer.enter)
             module.register_forward_hook(tracer.leave)
         try:

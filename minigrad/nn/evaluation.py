@@ -5,21 +5,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minigrad.modes import evaluation
 from minigrad.nn.module import Module
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 @contextlib.contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode within; afterwards every module is in the mode in which it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
+def evaluating() -> Iterator[None]:
+    """Every module is in evaluation mode for this thread or task; others may train the same model meanwhile."""
+    token = evaluation.set(True)
     try:
         yield
     finally:
-        for module, training in before:
-            module.training = training
+        evaluation.reset(token)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from minigrad.hooks import Hooks
+from minigrad.modes import evaluation
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 
@@ -27,19 +28,30 @@ class Members:
     _temporary: set[str]  # the buffers that state_dict leaves out
     _forward_hooks: Hooks
     _forward_pre_hooks: Hooks
-    training: bool
 
     def __init__(self) -> None:
         self._parameters, self._buffers, self._modules = {}, {}, {}
         self._temporary, self._forward_hooks, self._forward_pre_hooks = set(), {}, {}
         self.training = True
 
+    @property
+    def training(self) -> bool:
+        """Whether dropout drops and batch norm uses the batch: what `train` and `eval` set; within `evaluating`, no."""
+        try:
+            return bool(self.__dict__["training"]) and not evaluation.get()
+        except KeyError:
+            raise AttributeError from None  # and `__getattr__` says why
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.__dict__["training"] = mode
+
     def __getattr__(self, name: str) -> Any:
         attributes = self.__dict__
         for registry in self._registries:
             if name in attributes.get(registry, ()):
                 return attributes[registry][name]
-        if name in Members.__annotations__ and "training" not in attributes:
+        if name in (*Members.__annotations__, "training") and "training" not in attributes:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first in __init__")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 

@@ -12,7 +12,7 @@ import minigrad
 from minigrad.files import write_whole
 from minigrad.modes import no_grad
 from minigrad.nn import Module
-from minigrad.nn.evaluation import unchanged
+from minigrad.nn.evaluation import evaluating, unchanged
 from minigrad.onnx import trace
 from minigrad.onnx.batch import SIZES, Batch, Varies, unified
 from minigrad.onnx.graph import CONVERTERS, Graph, Value
@@ -43,8 +43,7 @@ def export(model: Module, path: str | os.PathLike[str], example: Any) -> None:
     if not isinstance(model, Module):
         raise TypeError(f"onnx.export: need a Module, got {type(model).__name__}")
     examples = _examples(example)
-    with unchanged(model), seeded(0), no_grad():
-        model.eval()
+    with unchanged(model), evaluating(), seeded(0), no_grad():
         passes = [trace.run(model, [_resized(array, size) for array in examples]) for size in SIZES]
     proto = _model(model, examples, *passes)
     try:

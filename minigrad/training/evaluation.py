@@ -34,7 +34,7 @@ def predict(model: nn.Module, *inputs: ArrayLike, batch_size: int = BATCH) -> ND
     Shapes: inputs (N, ...), which the model is called with -> outputs (N, ...).
     """
     arrays = samples("predict", inputs)
-    with evaluating(model), no_grad():
+    with evaluating(), no_grad():
         # An empty batch too is asked of the model, which alone knows the shape of its outputs.
         starts = range(0, len(arrays[0]) or 1, batch_size)
         parts = [model(*(as_tensor(array[i : i + batch_size]) for array in arrays)).numpy() for i in starts]

@@ -1,0 +1,250 @@
+"""Programs with many threads, tasks and processes compute the same bits, whatever threading layer Numba has."""
+
+import asyncio
+import contextvars
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import functional as F, nn
+from minigrad.training import evaluate, predict
+
+# What a program may do, once: sixteen threads that train and predict, beside a parallel kernel of the user's own on
+# another thread; data workers in threads, in forked and in spawned processes, after training in the parent.
+PROGRAM = """
+import json, multiprocessing, os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import numba
+import numpy as np
+import minigrad as mg
+from minigrad import data, functional as F, nn, optim, training
+from minigrad.kernels import threads
+
+IMAGES = np.random.default_rng(0).random((40, 1, 28, 28), np.float32)
+LABELS = np.arange(40) % 10
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Dropout(0.3), nn.Linear(120, 10),
+    )
+
+def train(seed=3):
+    with mg.random.seeded(seed):
+        model = network()
+        training.fit(model, (IMAGES, LABELS), epochs=2, batch_size=32, progress=False)
+    return training.fingerprint(model)
+
+def seen(seed):
+    batches = data.Batches((IMAGES, LABELS), 32, seed=seed, augment=data.Augment(shift=1, alpha=5))
+    return [images.sum(dtype=np.float64).item() for images, _ in batches] + [train(seed)]
+
+@numba.njit(parallel=True)
+def users_own(x):
+    y = np.empty_like(x)
+    for i in numba.prange(len(x)):
+        y[i] = np.sqrt(x[i]) + 1
+    return y
+
+def main(rounds, methods):
+    try:
+        layer = threads.threading_layer()
+    except ValueError:  # this machine has none of that name
+        return None
+    alone, expected = train(), [seen(seed) for seed in range(4)]
+    shared = network()  # in training mode, and it stays so
+    scores = training.predict(shared, IMAGES).tobytes()
+    field = np.random.default_rng(1).random(100_000)
+    users = users_own(field).tobytes()
+    over = threading.Event()
+
+    def keep_launching():
+        while not over.is_set():
+            assert users_own(field).tobytes() == users
+
+    def work(number):
+        if number % 2:
+            return training.predict(shared, IMAGES).tobytes() == scores
+        return train() == alone
+
+    with ThreadPoolExecutor(17) as pool:
+        beside = pool.submit(keep_launching)
+        agree = all(pool.map(work, range(16 * rounds)))
+        over.set()
+        beside.result()
+    assert shared.training
+    with ThreadPoolExecutor(4) as pool:
+        agree &= list(pool.map(seen, range(4))) == expected
+    for method in methods:
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            agree &= pool.map(seen, range(4), chunksize=1) == expected
+    return [layer, agree]
+
+if __name__ == "__main__":
+    print(json.dumps(main(int(sys.argv[1]), sys.argv[2:])))
+"""
+
+
+def layer_and_agreement(folder, layer, rounds, *methods):
+    program = folder / "program.py"  # a file, for spawned processes import it
+    program.write_text(PROGRAM)
+    environment = dict(os.environ, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="3")
+    done = subprocess.run(
+        [sys.executable, program, str(rounds), *methods], capture_output=True, text=True, timeout=240, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("layer", ["tbb", "omp", "workqueue"])
+def test_threads_and_worker_processes_compute_the_same_bits(tmp_path, layer):
+    methods = [name for name in ("fork",) if hasattr(os, "fork")]
+    found = layer_and_agreement(tmp_path, layer, 1, *methods)
+    assert found in (None, [layer, True])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["tbb", "omp", "workqueue"])
+def test_threads_and_worker_processes_compute_the_same_bits_again_and_again(tmp_path, layer):
+    methods = [name for name in ("fork", "forkserver", "spawn") if hasattr(os, "fork") or name == "spawn"]
+    assert layer_and_agreement(tmp_path, layer, 20, *methods) in (None, [layer, True])
+
+
+def drawn():
+    return mg.random.key(), mg.random.generator().random()
+
+
+def test_every_thread_has_a_stream_of_its_own_and_none_changes_anothers():
+    def run():
+        mg.manual_seed(5)
+        begun = [drawn() for _ in range(3)]
+        with ThreadPoolExecutor(1) as pool:
+            other = [pool.submit(drawn).result() for _ in range(3)]
+        return [*begun, drawn()], other
+
+    alone = run()
+    mg.manual_seed(5)
+    assert [drawn() for _ in range(4)] == alone[0]
+    assert run() == alone
+    assert not set(alone[0]) & set(alone[1])
+
+
+def test_threads_get_the_streams_of_the_seed_in_the_order_in_which_they_first_draw():
+    def run():
+        mg.manual_seed(7)
+        draws = []
+        for _ in range(3):
+            thread = threading.Thread(target=lambda: draws.append(drawn()))
+            thread.start()
+            thread.join()
+        return draws
+
+    first = run()
+    assert run() == first
+    assert len(set(first)) == 3
+
+
+def test_a_seed_reaches_the_threads_that_drew_before_it():
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(drawn).result()
+        mg.manual_seed(11)
+        found = pool.submit(drawn).result()
+        pool.submit(drawn).result()
+        mg.manual_seed(11)
+        assert pool.submit(drawn).result() == found
+
+
+def test_within_seeded_another_thread_draws_and_seeds_what_it_would_without():
+    mg.manual_seed(1)
+    expected = [drawn(), drawn()]
+    mg.manual_seed(1)
+    assert drawn() == expected[0]
+    with ThreadPoolExecutor(1) as pool, mg.random.seeded(9):
+        begun = drawn()
+        pool.submit(drawn).result()
+        with mg.random.seeded(9):
+            assert drawn() == begun
+        mg.manual_seed(9)
+        assert drawn() == begun
+    assert drawn() == expected[1]
+
+
+def test_tasks_have_streams_and_modes_of_their_own():
+    async def work(number):
+        with mg.set_grad_enabled(number % 2 == 0):
+            draws = []
+            for _ in range(3):
+                draws.append(drawn())
+                await asyncio.sleep(0)
+                assert mg.is_grad_enabled() == (number % 2 == 0)
+        return draws
+
+    async def main():
+        mg.manual_seed(3)
+        before = drawn()
+        by_task = await asyncio.gather(*map(work, range(4)))
+        return [before, *itertools.chain(*by_task), drawn()]
+
+    first = asyncio.run(main())
+    assert asyncio.run(main()) == first
+    assert len(set(first)) == len(first) == 14
+
+
+def test_a_context_that_is_copied_into_a_thread_takes_no_stream_along():
+    mg.manual_seed(2)
+    drawn()
+    found, context = [], contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(lambda: found.append(drawn())))
+    thread.start()
+    thread.join()
+    assert found[0] not in [drawn() for _ in range(3)]
+
+
+def test_the_state_of_a_stream_is_its_own():
+    mg.manual_seed(4)
+    drawn()
+    state = mg.random.get_rng_state()
+    expected = [drawn(), drawn()]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(mg.random.set_rng_state, (8, 3)).result()
+        assert pool.submit(mg.random.get_rng_state).result() == (8, 3)
+    assert mg.random.get_rng_state() == (state[0], state[1] + 4)
+    mg.random.set_rng_state(state)
+    assert [drawn(), drawn()] == expected
+
+
+def test_a_model_is_evaluated_while_another_thread_trains_it():
+    model, images = nn.Sequential(nn.Flatten(), nn.Dropout(0.5)), np.ones((4, 2, 2), np.float32)
+    seen, inside, go_on = [], threading.Event(), threading.Event()
+
+    def watch(module, args):
+        seen.append(module.training)
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            assert go_on.wait(20)
+
+    model[1].register_forward_pre_hook(watch)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(predict, model, images)
+        assert inside.wait(20)
+        assert model.training
+        assert set(np.unique(model(images))) <= {0, 2}
+        go_on.set()
+        np.testing.assert_array_equal(found.result(), np.ones((4, 4)))
+    assert seen == [False, True]
+
+
+def test_to_evaluate_changes_no_mode_even_when_it_fails():
+    model = nn.Sequential(nn.Dropout(), nn.Linear(3, 2)).train()
+    model[1].eval()
+    with pytest.raises(ValueError, match="features"):
+        evaluate(model, (np.ones((2, 5), np.float32), np.zeros(2, np.int64)), loss=F.cross_entropy)
+    assert [m.training for m in model.modules()] == [True, True, False]
