@@ -1,4 +1,10 @@
-"""How many threads a kernel gets, and how it is launched under Numba's three threading layers."""
+"""How many threads a kernel gets, and how it is launched under Numba's three threading layers.
+
+tbb bears whatever a program does. Under workqueue two launches at once abort the process, also where one is of somebody
+else's kernel; under omp a forked child dies at its first launch. There the parts run on a pool of Python threads
+instead, which kernels, as they need no GIL, share the cores by as well: a launch takes longer, and no program can break
+it.
+"""
 
 import contextlib
 import ctypes
@@ -7,11 +13,12 @@ import importlib.metadata
 import operator
 import os
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numba
+import numba.np.ufunc.parallel
 
 from .jit import SANITIZE, kernel
 from .parallel import run_part, run_parts
@@ -19,14 +26,13 @@ from .parallel import run_part, run_parts
 nb: Any = numba  # it is typed in part only
 
 # Below this much work a launch costs more than a second thread saves: two microseconds and a sleeping thread's waking
-# under tbb and omp, a hundred microseconds under workqueue.
+# on Numba's threads, a hundred microseconds on Python's.
 LEAST_WORK = 1 << 14
-LEAST_WORK_WORKQUEUE = 1 << 18
+LEAST_WORK_OF_POOL = 1 << 18
+ALL = -1  # instead of the number of a part
 
 _limit = int(nb.config.NUMBA_NUM_THREADS)
-_launching = threading.Lock()
-_chosen: str | None = None  # the threading layer, which no process changes
-_stranded = False  # a forked child of a process that used omp: a parallel kernel would kill it, even on one thread
+_was_forked = False  # from a process that had chosen a threading layer
 
 
 def set_num_threads(count: int) -> None:
@@ -40,7 +46,7 @@ def set_num_threads(count: int) -> None:
 
 def get_num_threads() -> int:
     """The number of threads a kernel launched from here may use."""
-    return 1 if _stranded else min(_limit, nb.get_num_threads())
+    return min(_limit, nb.get_num_threads())
 
 
 def parts(n: int, work: int) -> int:
@@ -49,9 +55,7 @@ def parts(n: int, work: int) -> int:
     Units: `work` counts scalar operations or elements touched, at about a nanosecond each on one thread (thirty
     multiply-adds of a SIMD register tile count as one).
     """
-    if n <= 1 or work < LEAST_WORK:
-        return 1
-    if _stranded or (work < LEAST_WORK_WORKQUEUE and _layer() == "workqueue"):
+    if n <= 1 or work < LEAST_WORK or (work < LEAST_WORK_OF_POOL and not _on_numbas_threads()):
         return 1
     return min(_limit, n)  # Numba's own limit is the layer's business, which takes one part after the other
 
@@ -76,20 +80,21 @@ class Launcher:
         return _launched(self._worker, self._flushes)
 
     def __call__(self, parts: int, n: int, *args: Any) -> None:
-        if parts <= 1 or _stranded:
-            self.kernel(1, n, *args)
-        elif _layer() in ("tbb", "omp"):
-            self.kernel(parts, n, *args)
-        else:  # two launches at once abort the process under workqueue, which the first launch may still choose
-            with _launching:
-                self.kernel(parts, n, *args)
+        if parts <= 1:
+            self.kernel(0, 1, n, *args)
+        elif SANITIZE or _on_numbas_threads():
+            self.kernel(ALL, parts, n, *args)
+        else:
+            _share(self.kernel, parts, n, args)
 
 
 def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]:
-    def launched(parts, n, *args):
-        if parts == 1 or SANITIZE:
-            for part in range(parts):
-                run_part(worker, flushes, part, parts, n, args)  # type: ignore[call-arg]
+    def launched(part, parts, n, *args):
+        if part != ALL:
+            run_part(worker, flushes, part, parts, n, args)  # type: ignore[call-arg]
+        elif SANITIZE:
+            for each in range(parts):
+                run_part(worker, flushes, each, parts, n, args)  # type: ignore[call-arg]
         else:
             run_parts(worker, flushes, parts, n, args)  # type: ignore[call-arg]
 
@@ -98,19 +103,39 @@ def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]
     return kernel(launched)
 
 
-def _layer() -> str | None:
-    """Numba's threading layer; None before its first launch."""
-    global _chosen
-    if _chosen is None:
-        with contextlib.suppress(ValueError):
-            _chosen = str(nb.threading_layer())
-    return _chosen
+def _share(run: Callable[..., None], parts: int, n: int, args: tuple[Any, ...]) -> None:
+    """Run the parts of a kernel on Python's threads and on this one, and wait for all."""
+    others: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # the interpreter is about to end, and starts nothing any more
+        others.extend(_pool().submit(run, part, parts, n, *args) for part in range(1, parts))
+    for part in (0, *range(len(others) + 1, parts)):
+        run(part, parts, n, *args)
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(nb.config.NUMBA_NUM_THREADS, "minigrad")
+
+
+@functools.cache
+def threading_layer() -> str:
+    """Numba's threading layer: tbb, omp or workqueue; chosen now if nothing was launched before."""
+    numba.np.ufunc.parallel._launch_threads()
+    return str(nb.threading_layer())
+
+
+def _on_numbas_threads() -> bool:
+    """Whether a launch on them is safe whatever else the program does."""
+    return threading_layer() == "tbb" or (threading_layer() == "omp" and not _was_forked)
 
 
 def _after_fork() -> None:
-    global _launching, _stranded
-    _launching = threading.Lock()  # whoever held the old one does not exist in this process
-    _stranded = _layer() == "omp"
+    global _was_forked
+    _pool.cache_clear()  # its threads do not exist in this process
+    with contextlib.suppress(ValueError):  # no layer was chosen, and this process may
+        _was_forked = bool(nb.threading_layer())
 
 
 def _load_tbb() -> None:
