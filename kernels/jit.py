@@ -10,13 +10,15 @@ import hashlib
 import inspect
 import os
 import pickle
+import struct
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -106,14 +108,15 @@ notice = Notice()
 class KernelCache:
     """A dispatcher's cache: one file per signature, so that there is no index for two processes to tear.
 
-    A file is named by its function, stamp and key, and holds the SHA-256 of its body, then the body: the pickled key
-    and compile result.
+    A file is named by its function, stamp and key, and holds the SHA-256 of the rest; the seconds it took to compile;
+    the pickled key and compile result.
     """
 
     def __init__(self, function: Callable[..., Any], options: tuple[bool, ...]) -> None:
         self.code = function.__code__
         self.closure = function.__closure__ or ()
         self.options = options
+        self.begun: dict[Any, float] = {}
         self.prefix = f"{Path(self.code.co_filename).stem}.{function.__qualname__}-".replace("<", "").replace(">", "")
 
     @property
@@ -128,26 +131,27 @@ class KernelCache:
         key = self._key(signature, target_context.codegen())
         try:
             stored = self._path(key).read_bytes()
-            digest, body = stored[:32], stored[32:]
-            if hashlib.sha256(body).digest() == digest:  # or a flipped bit would be run as machine code
-                stored_key, result = pickle.loads(body)
+            if _is_whole(stored):  # or a flipped bit would be run as machine code
+                stored_key, result = pickle.loads(stored[HEAD:])
                 if stored_key == key:
                     return core.compiler.CompileResult._rebuild(target_context, *result)
         except Exception:  # whatever is wrong with the file, compiling mends it
             pass
         notice.begin(self.prefix[:-1].removeprefix("threads."))
+        self.begun[signature] = time.perf_counter()
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Write the entry whole or not at all, and remove those of older sources."""
         notice.end()
+        seconds = time.perf_counter() - self.begun.pop(signature, time.perf_counter())
         if result.library.has_dynamic_globals or any(map(_is_foreign, self.closure)):
             warnings.warn(
                 f"{self.prefix[:-1]} is not cached: it holds a pointer, or jitted code from elsewhere", stacklevel=2
             )
             return
         key = self._key(signature, result.codegen)
-        body = dumps((key, _slim(result)))
+        body = struct.pack("<d", seconds) + dumps((key, _slim(result)))
         with contextlib.suppress(OSError):
             path = self._path(key)
             temporary = path.with_suffix(f".{uuid.uuid4().hex}")
@@ -183,6 +187,34 @@ class KernelCache:
         for path in folder.glob(f"{self.prefix}*") if folder else ():
             if unwanted(path.name):
                 path.unlink(missing_ok=True)
+
+
+HEAD = 32 + 8  # bytes before what is pickled
+
+
+def _is_whole(stored: bytes) -> bool:
+    return len(stored) > HEAD and hashlib.sha256(stored[32:]).digest() == stored[:32]
+
+
+class Entry(NamedTuple):
+    """What the cache keeps of one signature of a kernel."""
+
+    kernel: str
+    seconds: float  # it took to compile
+    size: int  # bytes
+    state: str  # "ready", "older" than the sources, or "damaged"
+
+
+def entries() -> list[Entry]:
+    """All that the cache folder holds."""
+    found = []
+    for path in sorted((cache_folder() or FOLDER).glob("*.nbc")):
+        stored = path.read_bytes()
+        state = "damaged" if not _is_whole(stored) else "ready" if f"-{STAMP}-" in path.name else "older"
+        seconds = 0.0 if state == "damaged" else struct.unpack("<d", stored[32:HEAD])[0]
+        name = path.name.partition("-")[0].removeprefix("threads.").removesuffix("_range")
+        found.append(Entry(name, seconds, len(stored), state))
+    return found
 
 
 def _slim(result: Any) -> tuple[Any, ...]:
