@@ -28,6 +28,7 @@ LAYERS = [
     {"gradcheck"},
     {"testing"},
     {"warmup"},
+    {"doctor"},
     {"cli"},
     {"__main__"},
 ]

@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "say which digits image files show",
     "summary": "show a classifier's layers: sizes, parameters, operations, receptive fields",
     "export": "write a trained classifier as ONNX, for other programs",
+    "doctor": "look at this installation, try its kernels, say what is wrong and how to mend it",
     "warmup": "compile the kernels of digit classifiers now, so that no training waits for them",
 }
 EXAMPLES = """\

@@ -1,0 +1,174 @@
+"""`minigrad doctor` finds what is wrong, says how to mend it, and ends with status 1 for it alone."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import cli, doctor
+from minigrad.cli.doctor import main
+from minigrad.doctor import installed, kernels, machine, selftest
+from minigrad.kernels import jit
+
+
+def findings(title):
+    return {finding.name: finding for finding in dict(doctor.sections())[title]}
+
+
+def test_a_sound_installation_is_all_well_and_every_pair_of_kernels_is_tried(capsys):
+    assert cli.main(["doctor", "--kernels"]) == 0
+    out = capsys.readouterr().out
+    assert "wrong" not in out.replace("nothing is wrong", "")
+    for name in [*selftest.PAIRS, "numba", "threading layer", "width", "folder"]:
+        assert f"  ok     {name} " in out
+    assert " s  " in out.partition("\nkernels\n")[2]  # the list of kernels with their seconds
+
+
+def plant(monkeypatch, name, wrong):
+    rule = mg.OPS[name].rule
+    monkeypatch.setattr(mg.OPS[name], "rule", lambda *a, **k: wrong(rule(*a, **k)))
+
+
+def test_a_wrong_gradient_is_found_and_named(monkeypatch, capsys):
+    monkeypatch.setattr(selftest, "PAIRS", {name: selftest.PAIRS[name] for name in ("relu", "silu")})
+    plant(monkeypatch, "silu", lambda dx: dx * 1.01)
+    assert main([], "minigrad doctor") == 1
+    out = capsys.readouterr().out
+    assert "ok     relu" in out
+    assert "wrong  silu  gradcheck: " in out
+    assert "please report it" in out
+    assert "\n1 wrong" in out
+
+
+def test_a_float32_kernel_of_its_own_mind_and_a_thread_of_its_own_bits_are_found(monkeypatch):
+    def off(values):
+        return values + (np.float32(1e-3) if values.dtype == np.float32 else 0)
+
+    def by_threads(values):
+        is_alone = mg.get_num_threads() == 1 or values.dtype == np.float64
+        return values * (1 if is_alone else np.float32(1 + 1e-6))
+
+    monkeypatch.setattr(selftest, "PAIRS", {"silu": selftest.PAIRS["silu"]})
+    for wrong, expected in ((off, "in float32 is not that in float64"), (by_threads, "other bits on 2 threads")):
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch, "silu", wrong)
+            (finding,) = [test() for _, test in doctor.tests()]
+            assert finding.verdict == "wrong"
+            assert expected in finding.value
+
+
+def test_a_kernel_that_fails_is_a_finding_too(monkeypatch):
+    def failing(x):
+        raise OSError("no such luck\nand more")
+
+    monkeypatch.setattr(selftest, "PAIRS", {"failing": (lambda: failing, (2, 3))})
+    (finding,) = [test() for _, test in doctor.tests()]
+    assert finding.value == "AttributeError: 'function' object has no attribute 'double'"
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "expected"),
+    [
+        ("0.68.1", ">=0.68,<0.69", True),
+        ("0.69.0", ">=0.68,<0.69", False),
+        ("0.68.0rc1", ">=0.68", True),
+        ("2.0", ">=2.0.0", True),
+        ("2023.2.0", ">=2021.6", True),
+        ("1.9", ">=1.10", False),
+        ("2.13.0+cpu", ">=2.6", True),
+        ("1.0", "", True),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version, asked, expected):
+    assert installed.meets(version, asked) == expected
+
+
+def test_a_missing_and_an_old_package_are_wrong_with_the_command_that_installs_them(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "tbb":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.60.1" if name == "numba" else real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = findings("versions")
+    assert (found["numba"].verdict, found["numba"].value[:13]) == ("wrong", "0.60.1, needs")
+    assert found["numba"].mend.startswith('python -m pip install "numba')
+    if "tbb" in found:  # where it has wheels
+        assert (found["tbb"].verdict, found["tbb"].value) == ("wrong", "not installed")
+    monkeypatch.setattr(installed, "DISTRIBUTION", "no-such-distribution")
+    assert findings("versions")["minigrad"].verdict == "wrong"
+    assert findings("extras") == {}
+
+
+def test_an_extra_that_is_absent_is_a_note(monkeypatch):
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "onnxruntime":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    found = findings("extras")["onnx"]
+    assert (found.verdict, found.value) == ("note", "without onnxruntime")
+    assert found.mend == 'if you need it: python -m pip install "onnxruntime"'
+
+
+def test_older_and_damaged_entries_are_counted(tmp_path, monkeypatch):
+    for path in list(jit.cache_folder().glob("*.nbc"))[:3]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    first, second, third = sorted(tmp_path.iterdir())
+    second.write_bytes(second.read_bytes()[:-1])
+    third.rename(tmp_path / third.name.replace(jit.STAMP, "0" * 16))
+    for module in (jit, kernels):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
+    found = findings("kernel cache")
+    assert found["kernels"].value.startswith("1 compiled")
+    assert found["of older sources"].value.startswith("1, ")
+    assert found["damaged"].verdict == "note"
+    assert [entry.state for entry in jit.entries()].count("ready") == 1
+    first.unlink()
+    second.unlink()
+    assert findings("kernel cache")["slowest"].mend.endswith("minigrad warmup")
+    monkeypatch.setattr(kernels, "cache_folder", lambda: None)
+    assert findings("kernel cache")["folder"].verdict == "wrong"
+
+
+def test_more_threads_than_cores_are_a_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    cores = machine.usable_cores()
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert machine.usable_cores() == cores
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert machine.usable_cores() == 0.5
+    monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 3)
+    assert findings("threads")["threads"].mend.endswith("set NUMBA_NUM_THREADS=1")
+
+
+PROCESS = """
+import sys
+from minigrad import cli
+from minigrad.doctor import selftest
+selftest.PAIRS = {"relu": selftest.PAIRS["relu"]}
+sys.exit(cli.main(["doctor"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "status", "told"),
+    [
+        ({"NUMBA_THREADING_LAYER": "workqueue"}, 0, "> unset NUMBA_THREADING_LAYER"),
+        ({"NUMBA_THREADING_LAYER": "none such"}, 1, "> unset NUMBA_THREADING_LAYER"),
+        ({"NUMBA_DISABLE_JIT": "1"}, 1, "> unset NUMBA_DISABLE_JIT"),
+    ],
+)
+def test_settings_that_hurt_are_named_with_their_mend(setting, status, told):
+    done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True, env=os.environ | setting)
+    assert (done.returncode, told in done.stdout) == (status, True), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
