@@ -189,13 +189,7 @@ def test_kernels_know_numpy_numba_and_themselves_only():
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 top = name.split(".")[0]
-                assert top in allowed or top in STANDARD, f"{path.name} imports {name}"
-
-
-STANDARD = {
-    "collections", "contextlib", "ctypes", "functools", "gc", "hashlib", "importlib", "inspect", "math", "operator",
-    "os", "pathlib", "pickle", "sys", "tempfile", "threading", "typing", "uuid", "warnings",
-}  # fmt: skip
+                assert top in allowed or top in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 
 def test_no_kernel_allocates():
