@@ -38,10 +38,14 @@ _was_forked = False  # from a process that had chosen a threading layer
 def set_num_threads(count: int) -> None:
     """Let kernels use at most `count` threads in the whole process (Numba's own limit holds for one Python thread)."""
     global _limit
-    count, most = operator.index(count), nb.config.NUMBA_NUM_THREADS
+    most = nb.config.NUMBA_NUM_THREADS
+    try:
+        count = operator.index(count)
+    except TypeError:
+        raise TypeError(f"set_num_threads: need an integer, got {count!r}") from None
     if not 1 <= count <= most:
         raise ValueError(f"set_num_threads: need 1 to {most} threads, got {count}; NUMBA_NUM_THREADS sets the maximum")
-    _limit = operator.index(count)
+    _limit = count
 
 
 def get_num_threads() -> int:

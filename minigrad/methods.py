@@ -1,5 +1,7 @@
 """The operators and mathematical methods of tensors: each hands on to the op of its name."""
 
+import operator
+import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -7,6 +9,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.dtypes import check_dtype
+from minigrad.kinds import several
 from minigrad.ops.dims import Dims
 from minigrad.tape import Variable
 
@@ -14,11 +17,14 @@ if TYPE_CHECKING:
     from minigrad.tensor import Tensor
 
 
-def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
+def _sizes(name: str, given: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes or dimensions given one by one, or as one sequence."""
-    if len(given) == 1 and isinstance(given[0], Sequence):
-        given = tuple(given[0])
-    return tuple(int(size) for size in given)
+    if len(given) == 1:
+        given = several(name, "sizes or dimensions", given[0])
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError:
+        raise TypeError(f"{name}: need integers, got {reprlib.repr(given)}") from None
 
 
 def _booleans(*operands: Any) -> tuple[Any, ...]:
@@ -298,13 +304,13 @@ class Methods(Variable):
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same values in another shape, row by row; one size may be -1. `reshape` and `view` are the same."""
-        return ops.reshape(self, shape=_sizes(shape))
+        return ops.reshape(self, shape=_sizes("reshape", shape))
 
     view = reshape
 
     def permute(self, *dims: Any) -> "Tensor":
         """Dimension i of the result is dimension dims[i] of this tensor."""
-        return ops.permute(self, dims=_sizes(dims))
+        return ops.permute(self, dims=_sizes("permute", dims))
 
     def transpose(self, dim0: int, dim1: int) -> "Tensor":
         """This tensor with two of its dimensions exchanged."""
@@ -320,7 +326,7 @@ class Methods(Variable):
 
     def expand(self, *shape: Any) -> "Tensor":
         """Broadcast to a larger shape, without a copy; -1 keeps a size."""
-        return ops.expand(self, shape=_sizes(shape))
+        return ops.expand(self, shape=_sizes("expand", shape))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
         """The dimensions from start_dim to end_dim, both included, made one."""
@@ -328,7 +334,7 @@ class Methods(Variable):
 
     def flip(self, *dims: Any) -> "Tensor":
         """In reverse order along some dimensions."""
-        return ops.flip(self, dims=_sizes(dims))
+        return ops.flip(self, dims=_sizes("flip", dims))
 
     def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> "Tensor":
         """Moved on by `shifts` along some dimensions; what leaves at the end comes in at the start."""

@@ -16,6 +16,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, overload
 import numpy as np
 
 from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote
+from minigrad.kinds import KINDS, check_kind
 from minigrad.memory import is_owner, owner_of
 from minigrad.modes import NOBODY, Watch, check_finite, grad_enabled, watching
 from minigrad.tape import Edge, Node, Output, Storage, Variable, plain
@@ -100,6 +101,8 @@ class Op(Generic[P]):
         self._settings = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
         self._optional = {i for i, p in enumerate(parameters) if p.default is None}
         self.builtin = forward.__module__.startswith("minigrad.ops.")
+        kinds = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY and p.annotation in KINDS}
+        self._kinds = kinds if self.builtin else {}  # a user's annotations are the user's
 
     def __repr__(self) -> str:
         rule = f"with {self.rule.__name__}" if self.rule else "without a vjp"
@@ -145,10 +148,10 @@ class Op(Generic[P]):
                 arrays.append(array if array.flags.carray else normalised(self.name, array))
             else:
                 arrays.append(self._as_array(len(arrays), value))
-        if self.broadcasts:
-            arrays = promote(arrays)
         watch = watching.get()
         try:
+            if self.broadcasts:
+                arrays = promote(arrays)
             if watch.profiler is None:
                 result = self.forward(*arrays, **settings)
             else:
@@ -157,6 +160,8 @@ class Op(Generic[P]):
             if self.broadcasts and "broadcast" in str(error):  # NumPy does not say whose operands they were
                 raise ValueError(f"{self.name}: shapes {[np.shape(a) for a in arrays]} do not broadcast") from None
             raise
+        except OverflowError as error:
+            raise ValueError(f"{self.name}: a number does not fit: {error}") from None
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], tuple)):
             raise TypeError(f"{self.name}: forward must return (output, saved) with a tuple `saved`")
         output, saved = result
@@ -195,7 +200,9 @@ class Op(Generic[P]):
             if isinstance(value, Variable):
                 raise TypeError(f"{self.name}: {key} is a setting, need a plain value, got a tensor")
             if isinstance(value, np.generic):
-                settings[key] = value.item()
+                settings[key] = value = value.item()
+            if key in self._kinds:
+                check_kind(self.name, key, self._kinds[key], value)
         return args, settings
 
     def _as_array(self, position: int, value: Any) -> Any:

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 from minigrad import ops, tape
 from minigrad.dtypes import check_dtype, default_float
 from minigrad.hooks import RemovableHandle
+from minigrad.kinds import check_kind
 from minigrad.memory import owner_of
 from minigrad.methods import Methods
 from minigrad.modes import is_grad_enabled
+from minigrad.ops.dims import normal_dim
 from minigrad.tape import Node, Storage, Variable
 
 _new = object.__new__
@@ -96,6 +98,7 @@ class Tensor(Methods):
 
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Set `requires_grad` and return the tensor."""
+        check_kind("requires_grad_", "requires_grad", bool, requires_grad)
         self.requires_grad = requires_grad
         return self
 
@@ -121,7 +124,7 @@ class Tensor(Methods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[normal_dim("size", dim, self.ndim)]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -244,13 +247,17 @@ class Tensor(Methods):
             )
         if not self._array.flags.writeable:
             raise RuntimeError("this tensor shares memory with a read-only array; change a .clone()")
-        self._array[ops.plain_index(index)] = _constant(value)
+        value = _constant(value)
+        try:
+            self._array[ops.plain_index(index)] = value
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"in place: {error}") from None
         self._storage.version += 1
         return self
 
     def _update(self, result: "Tensor") -> "Tensor":
         if result.dtype.kind == "f" != self.dtype.kind:
-            raise TypeError(f"a change in place that gives {result.dtype} does not fit {self.dtype}")
+            raise TypeError(f"in place: {result.dtype} does not fit {self.dtype}")
         return self._write(..., result)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -270,11 +277,11 @@ class Tensor(Methods):
 
     def add_(self, other: Any, alpha: Any = 1) -> "Tensor":
         """Add alpha * other in place."""
-        return self._update(self.detach() + _constant(other) * alpha)
+        return self._update(self.detach() + _constant(other) * _factor(alpha))
 
     def sub_(self, other: Any, alpha: Any = 1) -> "Tensor":
         """Subtract alpha * other in place."""
-        return self._update(self.detach() - _constant(other) * alpha)
+        return self._update(self.detach() - _constant(other) * _factor(alpha))
 
     def mul_(self, other: Any) -> "Tensor":
         """Multiply in place."""
@@ -287,14 +294,21 @@ class Tensor(Methods):
 
 def _constant(value: Any) -> Any:
     """A value to write: an array or a number, without history to lose."""
-    if not isinstance(value, Variable):
+    if isinstance(value, (bool, int, builtins.float)):
         return value
+    if not isinstance(value, Variable):
+        return _to_array(value, None, copy=False)
     if value._requires_grad and is_grad_enabled():
         raise RuntimeError(
             "a change in place by a tensor that requires grad would lose its history; build a new tensor with mg.where "
             "or mg.concatenate, or use .detach()"
         )
     return value._array
+
+
+def _factor(alpha: Any) -> Any:
+    check_kind("in place", "alpha", builtins.float, alpha)
+    return alpha
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import conftest  # noqa: F401  # loads the profile: how many examples are drawn, and whether new ones
 import numpy as np
 from fences import Fences
+from fuzz.values import GUISES, LAYOUTS
 from hypothesis import HealthCheck, given, settings, strategies as st
 from op_table import ROWS
 
@@ -48,12 +49,35 @@ def run(name: str, arrays: Sequence[np.ndarray], constants: Sequence[int] = (), 
         twice(f"{name}({shapes}, {kwargs})", lambda inputs=inputs: results(name, inputs, constants, kwargs))
 
 
-def results(
-    name: str, inputs: Sequence[np.ndarray], constants: Sequence[int], kwargs: dict[str, Any]
-) -> list[np.ndarray]:
+def in_every_guise() -> None:
+    """Inputs that are no plain arrays: strided, reversed, overlapping, foreign to the machine. The op copies them."""
+    for name in ROWS:
+        for guise, disguised in (GUISES | LAYOUTS).items():
+            by_its_row_in(name, guise, disguised)
+
+
+def by_its_row_in(name: str, guise: str, disguised: Callable[[np.ndarray], Any]) -> None:
+    @settings(drawn, max_examples=1)
+    @given(st.data())
+    def case(data: Any) -> None:
+        arrays, kwargs = ROWS[name].draw(data.draw)
+        plain = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]
+        hidden = [disguised(a) if guise in GUISES or a.dtype.kind == "f" else a for a in plain]
+        expected = results(name, [np.array(a, order="C") for a in hidden], ROWS[name].constants, kwargs)
+        with fences.around(f"{name} of {guise} arrays"):
+            found = results(name, hidden, ROWS[name].constants, kwargs)
+        for y, right in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(y, right, err_msg=f"{name} of {guise} arrays")
+
+    case()
+
+
+def results(name: str, inputs: Sequence[Any], constants: Sequence[int], kwargs: dict[str, Any]) -> list[np.ndarray]:
     """Values, and the gradients by all inputs that have one."""
     rng = np.random.default_rng(5)
-    xs = [mg.tensor(a, requires_grad=a.dtype.kind == "f" and i not in constants) for i, a in enumerate(inputs)]
+    xs = [mg.as_tensor(a).detach() for a in inputs]
+    for i, x in enumerate(xs):
+        x.requires_grad = x.dtype.kind == "f" and i not in constants
     y = mg.OPS[name](*xs, **kwargs)
     ys = list(y) if isinstance(y, tuple) else [y]
     made, leaves = [v for v in ys if v.requires_grad], [x for x in xs if x.requires_grad]
@@ -316,7 +340,7 @@ def main() -> None:
     else:
         for cases in (
             chosen_convolutions, drawn_convolutions, products, chosen_poolings, drawn_poolings, layers, optimisers,
-            augmentations, by_the_table,
+            augmentations, by_the_table, in_every_guise,
         ):  # fmt: skip
             cases()
     print(json.dumps(sorted(fences.reached)))

@@ -13,7 +13,7 @@ SOURCES = sorted([*ROOT.glob("minigrad/**/*.py"), *ROOT.glob("kernels/*.py")])
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     {"kernels"},
-    {"hooks", "dtypes", "extras", "files", "memory", "random", "data", "trail"},
+    {"hooks", "dtypes", "kinds", "extras", "files", "memory", "random", "data", "trail"},
     {"modes"},
     {"tape"},
     {"op"},

@@ -142,7 +142,7 @@ def test_transposed_convolutions_have_right_derivatives_to_second_order(rank):
     [
         ({"weight": normal(2, 3, 2, 2)}, ValueError, r"need input \(N, C, H, W\) and weight \(C, K/groups, FH, FW\)"),
         ({"groups": 2}, ValueError, "need groups that divide C = 3, got 2"),
-        ({"groups": 1.0}, TypeError, "need groups as integers"),
+        ({"groups": 1.0}, TypeError, "need groups as an integer"),
         ({"bias": normal(3)}, ValueError, r"need bias \(K\) = \(2,\), got \(3,\)"),
         ({"bias": normal(2, dtype=np.float32)}, TypeError, "float64 and float32"),
         ({"output_padding": 1}, ValueError, "output_padding smaller than stride"),

@@ -123,7 +123,7 @@ IMAGE, WEIGHT = normal(1, 1, 2, 2), normal(3, 2)
         (lambda: F.embedding(np.array([1.0]), WEIGHT), TypeError, "embedding: need integers, got float64"),
         (lambda: F.embedding(np.array([1]), WEIGHT[0]), ValueError, r"embedding: need weight \(V, D\), got \(2,\)"),
         (lambda: F.embedding(np.array([1]), WEIGHT, 3), ValueError, r"embedding: need padding_idx in \[-3, 3\), got 3"),
-        (lambda: F.embedding(np.array([1]), WEIGHT, 1.5), TypeError, "embedding: need padding_idx as integers"),
+        (lambda: F.embedding(np.array([1]), WEIGHT, 1.5), TypeError, "embedding: need padding_idx as an integer"),
         (lambda: F.pad(WEIGHT, (1,)), ValueError, r"pad: need pairs of widths, for at most 2 dimensions, got \(1,\)"),
         (lambda: F.pad(WEIGHT, 1), ValueError, "pad: need pairs of widths"),
         (lambda: F.pad(WEIGHT, (1, 1) * 3), ValueError, "pad: need pairs of widths, for at most 2 dimensions"),

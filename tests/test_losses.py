@@ -239,7 +239,9 @@ def test_other_losses_refuse_by_name():
             ValueError, match=rf"^{name}: need input and target of one shape, got \(2, 3\) and \(2, 2\)"
         ):
             function(x, t[:, :2])
-        with pytest.raises(ValueError, match=rf"^{name}: need reduction .* got None"):
+        with pytest.raises(ValueError, match=rf"^{name}: need reduction .* got 'all'"):
+            function(x, t, reduction="all")
+        with pytest.raises(TypeError, match=rf"^{name}: need reduction as a string, got None"):
             function(x, t, reduction=None)
     for bad in (1.5, -0.1, np.nan):
         with pytest.raises(ValueError, match=r"^binary_cross_entropy: need probabilities in \[0, 1\], got"):

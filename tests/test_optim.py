@@ -283,7 +283,7 @@ WRONG = [
     (lambda: optim.SGD([ONE], momentum=-1), ValueError, "SGD: need momentum >= 0"),
     (lambda: optim.SGD([ONE], nesterov=True), ValueError, "nesterov needs momentum > 0 and no dampening"),
     (lambda: optim.RMSprop([ONE], alpha=-1.0), ValueError, "RMSprop: need alpha >= 0"),
-    (lambda: optim.AdamW([ONE], betas=(0.9, 1.0)), ValueError, r"AdamW: need betas in \[0, 1\)"),
+    (lambda: optim.AdamW([ONE], betas=(0.9, 1.0)), ValueError, r"AdamW: need two betas in \[0, 1\)"),
     (lambda: optim.AdamW([ONE], eps=-1e-8), ValueError, "AdamW: need eps >= 0"),
 ]
 

@@ -1,4 +1,4 @@
-"""What a function of F does first: refuse, in its own name, whatever is neither a tensor nor an array."""
+"""What a function of F does first: refuse, in its own name, an argument of another kind than it is annotated with."""
 
 import functools
 import inspect
@@ -7,32 +7,40 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
+from minigrad.kinds import KINDS as SETTINGS, refuse
 from minigrad.op import Array
 from minigrad.tape import Variable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 ARRAYS = (Variable, np.ndarray, np.generic)
+KINDS = SETTINGS | {
+    Array: (ARRAYS, "a tensor or an array"),
+    Array | None: ((*ARRAYS, type(None)), "a tensor or an array"),
+}
 
 
 def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the arguments that are annotated `Array` or `Array | None`."""
+    """Check the arguments that are annotated as arrays, and those that are numbers, truth values or strings."""
     parameters = inspect.signature(function).parameters
-    kinds: dict[Any, tuple[type, ...]] = {Array: ARRAYS, Array | None: (*ARRAYS, type(None))}
-    accepted = {name: kinds[p.annotation] for name, p in parameters.items() if p.annotation in kinds}
+    accepted = {name: KINDS[p.annotation][0] for name, p in parameters.items() if p.annotation in KINDS}
+    arrays = {name for name, types in accepted.items() if np.ndarray in types}
     in_order = [(name, accepted.get(name)) for name in parameters]
 
-    def refuse(name: str, value: Any) -> NoReturn:
-        raise TypeError(f"{function.__name__}: need {name} as a tensor or an array, got {type(value).__name__}")
+    def refused(name: str, value: Any) -> NoReturn:
+        what = KINDS[parameters[name].annotation][1]
+        if name in arrays:
+            raise TypeError(f"{function.__name__}: need {name} as {what}, got {type(value).__name__}")
+        refuse(function.__name__, name, what, value)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for value, (name, types) in zip(args, in_order, strict=False):
             if types is not None and not isinstance(value, types):
-                refuse(name, value)
+                refused(name, value)
         for name, value in kwargs.items():
             if name in accepted and not isinstance(value, accepted[name]):
-                refuse(name, value)
+                refused(name, value)
         return function(*args, **kwargs)
 
     return checked

@@ -213,7 +213,7 @@ def huber_loss(input: Array, target: Array, reduction: str = "mean", delta: floa
 
 
 def _weighted(loss: Array, weight: Array | None) -> Any:
-    return loss if weight is None else loss * weight
+    return loss if weight is None else ops.multiply(loss, weight)
 
 
 @takes_arrays
@@ -243,6 +243,6 @@ def binary_cross_entropy_with_logits(
     target = _checked_target("binary_cross_entropy_with_logits", input, target, reduction)
     # log s = -softplus(-x) and log(1 - s) = -softplus(x) = -x - softplus(-x)
     tail = ops.softplus(ops.negate(input), threshold=np.inf)
-    scale = 1.0 if pos_weight is None else (pos_weight - 1.0) * target + 1.0
+    scale = 1.0 if pos_weight is None else ops.multiply(ops.subtract(pos_weight, 1.0), target) + 1.0
     loss = (1.0 - target) * input + scale * tail
     return _reduced(_weighted(loss, weight), reduction)

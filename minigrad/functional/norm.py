@@ -6,6 +6,7 @@ from typing import Any
 
 from minigrad import ops
 from minigrad.functional.arguments import takes_arrays
+from minigrad.kinds import several
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import integer
@@ -92,7 +93,7 @@ def layer_norm(
     Shapes: input (..., *normalized_shape), weight and bias normalized_shape.
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
     """
-    given = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    given = several("layer_norm", "normalized_shape", normalized_shape)
     shape = tuple(integer("layer_norm", "normalized_shape", size, 0) for size in given)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise ValueError(f"layer_norm: need input (..., {', '.join(map(str, shape))}), got {tuple(input.shape)}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.functional.arguments import takes_arrays
+from minigrad.kinds import several
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.conv import SPATIAL
@@ -125,7 +126,7 @@ def _unpooled_sizes(
     around = pads(name, padding, rank)
     sizes = tuple((o - 1) * s - sum(p) + f for o, s, p, f in zip(outs, strides, around, windows, strict=True))
     if output_size is not None:
-        given = output_size[-rank:] if isinstance(output_size, Sequence) else output_size
+        given = several(name, "output_size", output_size)[-rank:]
         wanted = per_axis(name, "output_size", given, rank, 1)
         if any(abs(w - d) >= s for w, d, s in zip(wanted, sizes, strides, strict=True)):
             raise ValueError(f"{name}: need output_size within a stride {strides} of {sizes}, got {wanted}")
@@ -246,7 +247,8 @@ def avg_pool2d(
 def _adaptive_avg_pool(name: str, input: Array, output_size: Any, rank: int) -> Any:
     _check_input(name, input, rank)
     sizes = input.shape[2:]
-    given = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * rank
+    values = several(name, "output_size", output_size)
+    given = values * rank if len(values) == 1 else values
     if len(given) != rank:
         raise ValueError(f"{name}: need output_size as one number or {rank}, got {output_size!r}")
     outs = tuple(

@@ -9,6 +9,7 @@ import numpy as np
 from minigrad import ops
 from minigrad.functional.arguments import takes_arrays
 from minigrad.functional.pool import adaptive_avg_pool1d, adaptive_avg_pool2d
+from minigrad.kinds import check_kind, several
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import LARGEST, integer
@@ -71,7 +72,7 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
     `mode` is 'constant' (with `value`, 0 if None; negative widths cut off), 'reflect', 'replicate' or 'circular'.
     Raises: ValueError for widths that do not fit.
     """
-    widths = tuple(integer("pad", "widths", w, -LARGEST) for w in (pad if isinstance(pad, Sequence) else (pad,)))
+    widths = tuple(integer("pad", "widths", w, -LARGEST) for w in several("pad", "pad", pad))
     ndim = len(input.shape)
     if len(widths) % 2 or len(widths) > 2 * ndim:
         raise ValueError(f"pad: need pairs of widths, for at most {ndim} dimensions, got {widths}")
@@ -147,14 +148,17 @@ def interpolate(
         raise ValueError("interpolate: align_corners goes with 'linear' and 'bilinear'")
     sizes = tuple(input.shape[2:])
     given = size if scale_factor is None else scale_factor
-    values = tuple(given) if isinstance(given, Sequence) else (given,) * rank
+    values = several("interpolate", "size or scale_factor", given)
+    values = values * rank if len(values) == 1 else values
     if len(values) != rank:
         raise ValueError(f"interpolate: need one size or scale_factor, or {rank}, got {given!r}")
     if scale_factor is None:
         outs = tuple(integer("interpolate", "size", v, 1) for v in values)
         scales = tuple(out / s for out, s in zip(outs, sizes, strict=True)) if min(sizes) else (1.0,) * rank
     else:
-        scales = tuple(float(v) for v in values)  # type: ignore[arg-type]
+        for value in values:
+            check_kind("interpolate", "scale_factor", float, value)
+        scales = tuple(map(float, values))
         if not all(map(math.isfinite, scales)):
             raise ValueError(f"interpolate: need finite scale_factor, got {scale_factor}")
         outs = tuple(integer("interpolate", "size", int(s * v), 1) for s, v in zip(sizes, scales, strict=True))

@@ -14,6 +14,7 @@ from minigrad import modes, nn, random
 from minigrad.dtypes import check_dtype, default_float
 from minigrad.geometry import reach
 from minigrad.geometry.reach import Call, Field
+from minigrad.kinds import several
 from minigrad.nn.evaluation import evaluating, unchanged
 from minigrad.op import Op
 from minigrad.ops.geometry import Axis, integer
@@ -95,7 +96,7 @@ def trace(name: str, model: nn.Module, input_shape: Sequence[int], dtype: Any = 
         raise TypeError(f"{name}: need a Module, got {type(model).__name__}")
     if not isinstance(input_shape, Sequence):
         raise TypeError(f"{name}: need input_shape as a tuple such as (1, 28, 28), got {input_shape!r}")
-    shape = _BATCH, *(integer(name, "input_shape", size, 1) for size in input_shape)
+    shape = _BATCH, *(integer(name, "input_shape", size, 1) for size in several(name, "input_shape", input_shape))
     if dtype is None:
         dtype = next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), default_float)
     dtype = check_dtype(name, dtype)

@@ -10,6 +10,7 @@ from minigrad import nn
 from minigrad.geometry import formulas
 from minigrad.geometry.reach import cells_of
 from minigrad.geometry.trace import OpCall, Step, trace
+from minigrad.kinds import several
 from minigrad.ops.geometry import Axis, Padding, Size, integer, window_axes
 
 _NAMES = {1: ("cells",), 2: ("rows", "columns")}
@@ -223,7 +224,7 @@ def explain(
         seen by 1 window: 0, 1, 3, 5, 6; by 2 windows: 2, 4
     """
     if not isinstance(layer, nn.Module):
-        sizes = input_shape if isinstance(input_shape, Sequence) else (input_shape,)
+        sizes = several("explain", "input_shape", input_shape)
         sizes = tuple(integer("explain", "input sizes", size, 1) for size in sizes)
         if len(sizes) not in _NAMES:
             raise ValueError(f"explain: need one or two input sizes for a window, got {sizes}")

@@ -1,6 +1,7 @@
 """Activations, softmax and dropout: layers that keep the shape."""
 
 from minigrad import functional as F
+from minigrad.kinds import check_kind
 from minigrad.nn.module import Module
 from minigrad.op import Array
 
@@ -121,6 +122,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5):
         super().__init__()
+        check_kind(type(self).__name__, "p", float, p)
         if not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: need 0 <= p <= 1, got {p}")
         self.p = p

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional as F
+from minigrad.kinds import check_kind
 from minigrad.nn import init
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter, blank
@@ -93,6 +94,7 @@ class _Conv(_Convolution):
         settings = window(type(self).__name__, self.rank, kernel_size, stride, padding, dilation)
         super().__init__(in_channels, out_channels, settings, groups)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
+        check_kind(type(self).__name__, "bias", bool, bias)
         self._add(shape, (out_channels,) if bias else None, None, dtype)
 
     def forward(self, input: Array) -> Array:
@@ -148,6 +150,7 @@ class _ConvTranspose(_Convolution):
         )
         self.output_padding = per_axis(name, "output_padding", output_padding, self.rank, 0)
         shape = (in_channels, out_channels // groups, *self.kernel_size)
+        check_kind(type(self).__name__, "bias", bool, bias)
         self._add(shape, (out_channels,) if bias else None, None, dtype)
 
     def forward(self, input: Array) -> Array:
@@ -186,6 +189,7 @@ class Conv1x1(_Filters):
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True, *, dtype: Any = None):
         super().__init__(in_channels, out_channels)
+        check_kind(type(self).__name__, "bias", bool, bias)
         self._add((out_channels, in_channels), (out_channels,) if bias else None, None, dtype)
 
     def forward(self, input: Array) -> Array:
@@ -218,9 +222,10 @@ class _LocallyConnected(_Filters):
         )
         axes = window_axes(name, self.input_size, self.kernel_size, self.stride, self.padding, self.dilation)
         self.output_size = tuple(axis.out for axis in axes)
-        terms = (in_channels, *self.kernel_size)
-        weight = (*self.output_size, out_channels, *terms)
-        self._add(weight, (out_channels, *self.output_size) if bias else None, math.prod(terms), dtype)
+        terms = (self.in_channels, *self.kernel_size)
+        weight = (*self.output_size, self.out_channels, *terms)
+        check_kind(type(self).__name__, "bias", bool, bias)
+        self._add(weight, (self.out_channels, *self.output_size) if bias else None, math.prod(terms), dtype)
 
     def forward(self, input: Array) -> Array:
         settings = self.stride, self.padding, self.dilation

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minigrad import functional as F, ops
+from minigrad.kinds import check_kind
 from minigrad.nn import init
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter, blank
@@ -49,6 +50,7 @@ class Linear(Module):
         self.in_features = integer("Linear", "in_features", in_features, 1)
         self.out_features = integer("Linear", "out_features", out_features, 1)
         self.weight = blank((self.out_features, self.in_features), dtype)
+        check_kind("Linear", "bias", bool, bias)
         self.register_parameter("bias", blank((self.out_features,), dtype) if bias else None)
         self.reset_parameters()
 
@@ -76,6 +78,7 @@ class Embedding(Module):
         super().__init__()
         self.num_embeddings = integer("Embedding", "num_embeddings", num_embeddings, 1)
         self.embedding_dim = integer("Embedding", "embedding_dim", embedding_dim, 1)
+        check_kind("Embedding", "padding_idx", int | None, padding_idx)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding: need padding_idx within {num_embeddings} rows, got {padding_idx}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings

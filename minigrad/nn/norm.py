@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional as F
+from minigrad.kinds import check_kind, several
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter, blank
 from minigrad.op import Array
+from minigrad.ops.checks import check_arrays
 from minigrad.ops.geometry import integer
 from minigrad.tensor import Tensor, tensor
 
@@ -20,6 +22,8 @@ class _Norm(Module):
     bias: Parameter | None
 
     def _add(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: Any) -> None:
+        check_kind(type(self).__name__, "affine", bool, weight)
+        check_kind(type(self).__name__, "bias", bool, bias)
         self.register_parameter("weight", blank(shape, dtype, 1.0) if weight else None)
         self.register_parameter("bias", blank(shape, dtype) if bias else None)
 
@@ -47,6 +51,10 @@ class _BatchNorm(_Norm):
         super().__init__()
         self.num_features = integer(type(self).__name__, "num_features", num_features, 1)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
+        check_kind(type(self).__name__, "track_running_stats", bool, track_running_stats)
+        check_kind(type(self).__name__, "affine", bool, affine)
+        check_kind(type(self).__name__, "momentum", float | None, momentum)
+        check_kind(type(self).__name__, "eps", float, eps)
         self._add((self.num_features,), affine, affine and bias, dtype)
         for name, value in (("running_mean", 0.0), ("running_var", 1.0)):
             running = blank((self.num_features,), dtype, value).detach()
@@ -54,6 +62,7 @@ class _BatchNorm(_Norm):
         self.register_buffer("num_batches_tracked", tensor(np.int64(0)) if track_running_stats else None)
 
     def forward(self, input: Array) -> Array:
+        check_arrays(type(self).__name__, input)
         if len(input.shape) not in self.dims or input.shape[1] != self.num_features:
             need = " or ".join(self.dims.values())
             raise ValueError(
@@ -109,7 +118,8 @@ class LayerNorm(_Norm):
         dtype: Any = None,
     ):
         super().__init__()
-        sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        check_kind("LayerNorm", "elementwise_affine", bool, elementwise_affine)
+        sizes = several("LayerNorm", "normalized_shape", normalized_shape)
         self.normalized_shape = tuple(integer("LayerNorm", "normalized_shape", size, 1) for size in sizes)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._add(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)

@@ -99,7 +99,12 @@ def negate_vjp(dy: Array) -> Any:
 @op(broadcasts=True)
 def power(a: Array, b: Array) -> Any:
     """a^b"""
-    return np.power(a, b), (a, b)
+    try:
+        return np.power(a, b), (a, b)
+    except ValueError:
+        if np.result_type(a, b).kind == "f":
+            raise
+        raise ValueError("power: integers have no negative powers that are integers; use .float()") from None
 
 
 @power.vjp(masked=True)

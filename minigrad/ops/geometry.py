@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from minigrad.kinds import several
+
 Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
@@ -50,7 +52,7 @@ def plane(axes: tuple[Axis, ...]) -> np.ndarray:
 
 def _whole(name: str, what: str, value: Any) -> int:
     try:
-        return operator.index(value)
+        return int(operator.index(value))  # a truth value stays one otherwise
     except TypeError:
         raise TypeError(f"{name}: need {what} as integers, got {value!r}") from None
 
@@ -65,7 +67,7 @@ def integer(name: str, what: str, value: Any, least: int) -> int:
 
 def per_axis(name: str, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
     """One number for every axis, or a number per axis."""
-    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * rank
+    values = several(name, what, value)
     if len(values) == 1:
         values *= rank
     if len(values) != rank:
@@ -92,7 +94,7 @@ def _frozen(name: str, what: str, value: Any) -> Any:
     if type(value) is int or isinstance(value, str):
         return value
     if isinstance(value, Sequence):
-        return tuple(_frozen(name, what, v) for v in value)
+        return tuple(_frozen(name, what, v) for v in several(name, what, value))
     return _whole(name, what, value)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minigrad.kernels import matmul as kernels
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
+from minigrad.kinds import check_kind
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.checks import check_arrays, one_dtype
@@ -155,6 +156,7 @@ def matmul(a: Array, b: Array) -> Any:
 def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
     """Sum of products over letters; each letter at most once in a term"""
     one_dtype("einsum", *xs)
+    _check_sizes(xs, terms)
     parts_left = list(zip(xs, terms, strict=True))
     for pair in _order(xs, terms, result):
         (x, left), (y, right) = (parts_left[i] for i in pair)
@@ -164,6 +166,14 @@ def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
         parts_left.append((_contract_two(x, left, y, right, kept), kept))
     ((x, term),) = parts_left
     return np.einsum(f"{term}->{result}", x), (terms, result, *xs)
+
+
+def _check_sizes(xs: tuple[np.ndarray, ...], terms: tuple[str, ...]) -> None:
+    sizes: dict[str, int] = {}
+    for x, term in zip(xs, terms, strict=True):
+        for letter, size in zip(term, x.shape, strict=True):
+            if size != 1 and sizes.setdefault(letter, size) != size:
+                raise ValueError(f"einsum: {letter!r} has sizes {sizes[letter]} and {size}")
 
 
 def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> list[tuple[int, int]]:
@@ -191,7 +201,8 @@ def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str
     stack = [c for c in left if c in right and c in kept]
     inner = [c for c in left if c in right and c not in kept]
     rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
-    sizes = {c: max(a.shape[t.index(c)] for a, t in ((x, left), (y, right)) if c in t) for c in left + right}
+    axes = [*zip(left, x.shape, strict=True), *zip(right, y.shape, strict=True)]
+    sizes = dict(axes) | dict(axis for axis in axes if axis[1] != 1)
 
     def as_matrices(a: np.ndarray, term: str, one: list[str], other: list[str]) -> np.ndarray:
         order = stack + one + other
@@ -270,6 +281,7 @@ def _diagonal(x: Array, term: str) -> tuple[Any, str]:
 
 def einsum(equation: str, *operands: Array) -> Any:
     """Sum of products in Einstein's notation, as np.einsum: 'ij,jk->ik', with '...', diagonals ('ii->i') and traces."""
+    check_kind("einsum", "equation", str, equation)
     check_arrays("einsum", *operands)
     terms, result = _terms(equation, [len(x.shape) for x in operands])
     pairs = [_diagonal(x, term) for x, term in zip(operands, terms, strict=True)]

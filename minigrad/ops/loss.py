@@ -52,6 +52,8 @@ def cross_entropy(
         raise TypeError(f"{name}: need labels as int64, got {labels.dtype}")
     if weights is not None and weights.shape != x.shape[1:2]:
         raise ValueError(f"{name}: need weights {x.shape[1:2]}, one for each class, got {weights.shape}")
+    if not -(2**63) <= ignored < 2**63:
+        raise ValueError(f"{name}: need the number that is ignored as an int64, got {ignored}")
     p, (samples, classes) = allocate(x.shape, x.dtype), x.shape[:2]
     keep = 1.0 - smoothing
     table, spread = _tables(weights, smoothing, classes, x.dtype)

@@ -90,7 +90,7 @@ def _check(name: str, x: np.ndarray, sizes: tuple[int, ...]) -> None:
 
 def check_winners(name: str, winners: np.ndarray, sizes: tuple[int, ...]) -> None:
     """Kernels follow these into memory."""
-    if winners.dtype != np.int64:
+    if winners.dtype.newbyteorder("=") != np.int64:
         raise TypeError(f"{name}: need indices as int64, got {winners.dtype}")
     cells = math.prod(sizes)
     if winners.size and not (winners.min() >= 0 and winners.max() < cells):

@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.kinds import check_kind
 from minigrad.op import Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.batch import batch_sum
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.ops.elementwise import cast, divide, equal, exp, isfinite, log, multiply, sqrt, where
-from minigrad.ops.geometry import integer
+from minigrad.ops.geometry import LARGEST, integer
 
 
 def _total(x: np.ndarray) -> np.dtype[Any]:
@@ -87,6 +88,7 @@ class Extrema(NamedTuple):
 
 
 def _extremum(name: str, arg: Any, x: Array, dim: int | None, keepdim: bool) -> Any:
+    check_kind(name, "keepdim", bool, keepdim)
     if dim is None:
         flat = shapes.reshape(x, shape=(-1,))
         found = shapes.take_along(flat, arg(flat, dim=0, keepdim=True), dim=0)
@@ -128,7 +130,7 @@ def mean(x: Array, dim: Dims = None, keepdim: bool = False) -> Any:
 
 def var(x: Array, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Any:
     """The variance sum((x - mean)^2) / (n - correction); NaN where n <= correction (Bessel's is correction 1)."""
-    count = _count(x, normal_dims("var", dim, len(x.shape))) - correction
+    count = _count(x, normal_dims("var", dim, len(x.shape))) - integer("var", "correction", correction, -LARGEST)
     centred = x - mean(x, dim, keepdim=True)
     total = sum(centred * centred, dim=dim, keepdim=keepdim)
     return multiply(total, np.nan) if count <= 0 else divide(total, float(count))
@@ -146,6 +148,7 @@ def prod(x: Array, dim: int | None = None, keepdim: bool = False) -> Any:
 
     Halves are multiplied until one is left, so its derivatives are exact beside zeros, where dividing by x is not.
     """
+    check_kind("prod", "keepdim", bool, keepdim)
     shape = x.shape
     if x.dtype.kind != "f":
         x = cast(x, dtype=np.int64)

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.kinds import several
 from minigrad.op import Array, op
 from minigrad.ops.batch import batch_sum
 from minigrad.ops.checks import check_arrays
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
+from minigrad.ops.geometry import LARGEST, integer
 from minigrad.tape import Variable
 from minigrad.trail import begin, notes
 
@@ -118,8 +120,15 @@ def flip_vjp(dy: Array, dims: tuple[int, ...]) -> Any:
 @op
 def roll(x: Array, *, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Any:
     """x moved on by `shifts` along some dimensions; what leaves at the end comes in at the start"""
-    back = tuple(-s for s in shifts) if isinstance(shifts, Sequence) else -shifts
-    return np.roll(x, shifts, dims), (back, dims)
+    moves = [integer("roll", "shifts", s, -LARGEST) for s in several("roll", "shifts", shifts)]
+    if dims is None:
+        if len(moves) != 1:
+            raise ValueError(f"roll: need one shift where dims are not given, got {shifts}")
+        return np.roll(x, moves[0]), (-moves[0], None)
+    along = [normal_dim("roll", dim, x.ndim) for dim in several("roll", "dims", dims)]
+    if len(along) != len(moves):
+        raise ValueError(f"roll: need a shift for each of dims, got {shifts} and {dims}")
+    return np.roll(x, moves, along), ([-s for s in moves], along)
 
 
 @roll.vjp
@@ -161,6 +170,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Any:
 
 def split(x: Array, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
     """x cut along a dimension: into pieces of one size (the last may be smaller), or of the sizes given."""
+    check_arrays("split", x)
     dim = normal_dim("split", dim, len(x.shape))
     size = x.shape[dim]
     if isinstance(split_size_or_sections, (int, np.integer)):
@@ -169,8 +179,8 @@ def split(x: Array, split_size_or_sections: int | Sequence[int], dim: int = 0) -
             raise ValueError(f"split: need a size of at least 1, got {step}")
         sections = [min(step, size - start) for start in range(0, size, step)] or [0]
     else:
-        sections = list(split_size_or_sections)
-    if sum(sections) != size or min(sections, default=0) < 0:
+        sections = [integer("split", "sizes", n, 0) for n in several("split", "sizes", split_size_or_sections)]
+    if sum(sections) != size:
         raise ValueError(f"split: need sizes that add up to {size}, got {sections}")
     ends = np.cumsum(sections).tolist()
     before = (slice(None),) * dim
@@ -199,6 +209,7 @@ def transpose(x: Array, dim0: int, dim1: int) -> Any:
 
 def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Any:
     """x with the dimensions from start_dim to end_dim, both included, made one."""
+    check_arrays("flatten", x)
     ndim = max(len(x.shape), 1)
     start, end = normal_dim("flatten", start_dim, ndim), normal_dim("flatten", end_dim, ndim)
     if start > end:
@@ -214,7 +225,10 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, Variable):
         index = index._array
     if isinstance(index, list):
-        index = np.asarray(index, dtype=None if index else np.int64)
+        try:
+            index = np.asarray(index, dtype=None if index else np.int64)
+        except ValueError as error:
+            raise ValueError(f"index: {error}") from None
     if not isinstance(index, np.ndarray):
         return index
     if index.dtype.kind not in "biu":

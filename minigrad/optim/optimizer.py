@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minigrad.kinds import check_kind, several
 from minigrad.modes import enable_grad
 from minigrad.tensor import Tensor
 
@@ -59,12 +60,21 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for settings out of range."""
+        for setting in ("lr", "momentum", "weight_decay", "eps", "alpha", "dampening"):
+            check_kind(self._name, setting, float, group.get(setting, 0.0))
+        for setting in ("nesterov", "centered", "amsgrad", "maximize"):
+            check_kind(self._name, setting, bool, group.get(setting, False))
         for setting in ("lr", "momentum", "weight_decay", "eps", "alpha"):
             if not group.get(setting, 0.0) >= 0.0:
                 raise ValueError(f"{self._name}: need {setting} >= 0, got {group[setting]}")
-        for beta in group.get("betas", ()):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"{self._name}: need betas in [0, 1), got {group['betas']}")
+        if not group.get("alpha", 0.0) < 1.0:
+            raise ValueError(f"{self._name}: need alpha < 1, got {group['alpha']}")
+        if "betas" in group:
+            betas = several(self._name, "betas", group["betas"])
+            for beta in betas:
+                check_kind(self._name, "betas", float, beta)
+            if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+                raise ValueError(f"{self._name}: need two betas in [0, 1), got {group['betas']}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Take the parameters' gradients away, or replace them by zeros."""
