@@ -1,31 +1,64 @@
 """`minigrad doctor` finds what is wrong, says how to mend it, and ends with status 1 for it alone."""
 
+import contextlib
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from fences import launchers
 
 import minigrad as mg
 from minigrad import cli, doctor
 from minigrad.cli.doctor import main
 from minigrad.doctor import installed, kernels, machine, selftest
 from minigrad.kernels import jit
+from minigrad.kernels.threads import Launcher
 
 
 def findings(title):
     return {finding.name: finding for finding in dict(doctor.sections())[title]}
 
 
-def test_a_sound_installation_is_all_well_and_every_pair_of_kernels_is_tried(capsys):
-    assert cli.main(["doctor", "--kernels"]) == 0
-    out = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def sound():
+    """What the doctor ends with and prints here, and into how many parts each kernel was cut at most."""
+    names, most, call, out = launchers(), {}, Launcher.__call__, io.StringIO()
+
+    def counted(launcher, parts, n, *args):
+        name = names[id(launcher)]
+        most[name] = max(parts, most.get(name, 0))
+        call(launcher, parts, n, *args)
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr(Launcher, "__call__", counted)
+        status = cli.main(["doctor", "--kernels"])
+    return status, out.getvalue(), most
+
+
+def test_a_sound_installation_is_all_well_and_every_pair_of_kernels_is_tried(sound):
+    status, out, _ = sound
+    assert status == 0
     assert "wrong" not in out.replace("nothing is wrong", "")
-    for name in [*selftest.PAIRS, "numba", "threading layer", "width", "folder"]:
+    for name in [*selftest.PAIRS, *selftest.STEPS, "numba", "threading layer", "width", "folder"]:
         assert f"  ok     {name} " in out
     assert " s  " in out.partition("\nkernels\n")[2]  # the list of kernels with their seconds
+
+
+def test_the_self_test_launches_every_kernel_and_on_several_threads(sound):
+    *_, most = sound
+    assert set(most) == set(launchers().values())
+    if mg.get_num_threads() > 1:
+        assert [name for name, parts in most.items() if parts == 1] == ["norm.merge_moments"]  # it never takes more
+
+
+def only(monkeypatch, *names):
+    """Let the self-test try no more than these pairs."""
+    monkeypatch.setattr(selftest, "PAIRS", {name: selftest.PAIRS[name] for name in names})
+    monkeypatch.setattr(selftest, "STEPS", {})
 
 
 def plant(monkeypatch, name, wrong):
@@ -34,7 +67,7 @@ def plant(monkeypatch, name, wrong):
 
 
 def test_a_wrong_gradient_is_found_and_named(monkeypatch, capsys):
-    monkeypatch.setattr(selftest, "PAIRS", {name: selftest.PAIRS[name] for name in ("relu", "silu")})
+    only(monkeypatch, "relu", "silu")
     plant(monkeypatch, "silu", lambda dx: dx * 1.01)
     assert main([], "minigrad doctor") == 1
     out = capsys.readouterr().out
@@ -42,6 +75,17 @@ def test_a_wrong_gradient_is_found_and_named(monkeypatch, capsys):
     assert "wrong  silu  gradcheck: " in out
     assert "please report it" in out
     assert "\n1 wrong" in out
+
+
+@pytest.mark.parametrize(
+    ("op", "pair"),
+    [("linear", "linear"), ("conv2d", "convolution over images"), ("locally_connected2d", "locally connected")],
+)
+def test_a_gradient_that_is_wrong_by_the_weight_alone_is_found(monkeypatch, op, pair):
+    plant(monkeypatch, op, lambda found: (found[0], found[1] * 1.1, *found[2:]))
+    finding = dict(doctor.tests())[pair]()
+    assert finding.verdict == "wrong"
+    assert finding.value.startswith("gradcheck: by weight[")
 
 
 def test_a_float32_kernel_of_its_own_mind_and_a_thread_of_its_own_bits_are_found(monkeypatch):
@@ -52,8 +96,9 @@ def test_a_float32_kernel_of_its_own_mind_and_a_thread_of_its_own_bits_are_found
         is_alone = mg.get_num_threads() == 1 or values.dtype == np.float64
         return values * (1 if is_alone else np.float32(1 + 1e-6))
 
-    monkeypatch.setattr(selftest, "PAIRS", {"silu": selftest.PAIRS["silu"]})
-    for wrong, expected in ((off, "in float32 is not that in float64"), (by_threads, "other bits on 2 threads")):
+    only(monkeypatch, "silu")
+    by_count = f"other bits on {mg.get_num_threads()} threads"
+    for wrong, expected in ((off, "in float32 is not that in float64"), (by_threads, by_count)):
         with pytest.MonkeyPatch.context() as patch:
             plant(patch, "silu", wrong)
             (finding,) = [test() for _, test in doctor.tests()]
@@ -65,8 +110,8 @@ def test_a_kernel_that_fails_is_a_finding_too(monkeypatch):
     def failing(x):
         raise OSError("no such luck\nand more")
 
-    monkeypatch.setattr(selftest, "PAIRS", {"failing": (lambda: failing, (2, 3))})
-    (finding,) = [test() for _, test in doctor.tests()]
+    monkeypatch.setitem(selftest.PAIRS, "failing", (lambda: failing, (2, 3)))
+    finding = dict(doctor.tests())["failing"]()
     assert finding.value == "AttributeError: 'function' object has no attribute 'double'"
 
 
@@ -155,7 +200,7 @@ PROCESS = """
 import sys
 from minigrad import cli
 from minigrad.doctor import selftest
-selftest.PAIRS = {"relu": selftest.PAIRS["relu"]}
+selftest.PAIRS, selftest.STEPS = {"relu": selftest.PAIRS["relu"]}, {}
 sys.exit(cli.main(["doctor"]))
 """
 
