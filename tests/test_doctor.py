@@ -6,6 +6,8 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +153,26 @@ def test_a_missing_and_an_old_package_are_wrong_with_the_command_that_installs_t
     assert findings("extras") == {}
 
 
+def test_tbb_is_asked_for_where_it_has_wheels_only(monkeypatch):
+    for machine_name, system, is_asked in (
+        ("x86_64", "linux", True),
+        ("AMD64", "win32", True),
+        ("x86_64", "darwin", False),
+        ("arm64", "darwin", False),
+        ("aarch64", "linux", False),
+    ):
+        monkeypatch.setattr(installed.platform, "machine", lambda name=machine_name: name)
+        monkeypatch.setattr(installed, "sys", SimpleNamespace(platform=system))
+        assert ("tbb" in findings("versions")) == is_asked, (machine_name, system)
+
+
+def test_a_python_that_is_too_old_is_wrong(monkeypatch):
+    monkeypatch.setattr(installed.platform, "python_version", lambda: "3.10.14")
+    found = findings("versions")["Python"]
+    assert (found.verdict, found.value.partition("needs ")[2]) == ("wrong", ">=3.11")
+    assert found.mend == "install minigrad in an environment of Python >=3.11"
+
+
 def test_an_extra_that_is_absent_is_a_note(monkeypatch):
     real = importlib.metadata.version
 
@@ -185,6 +207,60 @@ def test_older_and_damaged_entries_are_counted(tmp_path, monkeypatch):
     assert findings("kernel cache")["folder"].verdict == "wrong"
 
 
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """A choice of the cache folder anew, by an installation without one beside its sources; and a mere file."""
+    file = tmp_path / "file"
+    file.touch()
+    choose = jit.cache_folder.__wrapped__
+    for module in (jit, kernels):
+        monkeypatch.setattr(module, "cache_folder", choose)
+        monkeypatch.setattr(module, "FOLDER", file / "kernels")
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(file))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return file
+
+
+def test_a_cache_in_another_place_than_it_should_be_is_noted_with_its_reason(anew, monkeypatch, tmp_path):
+    found = findings("kernel cache")["folder"]
+    assert (found.verdict, found.mend) == ("note", "to keep it: set NUMBA_CACHE_DIR to a lasting folder")
+    assert f"{tmp_path}{os.sep}minigrad-" in found.value
+    monkeypatch.setattr(jit.core.config, "CACHE_DIR", str(anew))
+    found = findings("kernel cache")["folder"]
+    assert (found.verdict, f"as NUMBA_CACHE_DIR={anew} cannot" in found.value) == ("note", True)
+    monkeypatch.setattr(jit.core.config, "CACHE_DIR", str(tmp_path))
+    found = findings("kernel cache")["folder"]
+    assert (found.verdict, found.value.partition(", ")[2]) == ("ok", "as NUMBA_CACHE_DIR says")
+
+
+def test_no_folder_that_can_be_written_to_is_wrong(anew, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(anew))
+    (found,) = findings("kernel cache").values()
+    assert (found.verdict, found.mend) == ("wrong", "set NUMBA_CACHE_DIR to a folder that you may write to")
+
+
+def test_an_entry_that_cannot_be_read_is_wrong_and_named(anew, monkeypatch, tmp_path):
+    monkeypatch.setattr(jit.core.config, "CACHE_DIR", str(tmp_path))
+    (jit.cache_folder() / "relu-0-0.nbc").mkdir()
+    found = findings("kernel cache")["kernels"]
+    assert (found.verdict, "relu-0-0.nbc" in found.value) == ("wrong", True)
+
+
+def test_long_values_are_wrapped_and_commands_are_not(monkeypatch, capsys):
+    command = 'python -m pip install "' + 20 * "package " + '"'
+    row = doctor.Finding("name", 30 * "value ", "note", command)
+    monkeypatch.setattr(doctor, "sections", lambda: [("title", [row])])
+    monkeypatch.setattr(doctor, "tests", list)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([], "minigrad doctor") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"               > {command}" in lines
+    values = [line for line in lines if "value" in line]
+    assert max(map(len, values)) <= 80
+    assert [line.index("value") for line in values] == [15] * len(values)
+
+
 def test_more_threads_than_cores_are_a_note(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
     cores = machine.usable_cores()
@@ -192,7 +268,7 @@ def test_more_threads_than_cores_are_a_note(tmp_path, monkeypatch):
     assert machine.usable_cores() == cores
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     assert machine.usable_cores() == 0.5
-    monkeypatch.setattr(machine.numba.config, "NUMBA_NUM_THREADS", 3)
+    monkeypatch.setattr(machine.config, "NUMBA_NUM_THREADS", 3)
     assert findings("threads")["threads"].mend.endswith("set NUMBA_NUM_THREADS=1")
 
 
@@ -217,3 +293,26 @@ def test_settings_that_hurt_are_named_with_their_mend(setting, status, told):
     done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True, env=os.environ | setting)
     assert (done.returncode, told in done.stdout) == (status, True), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["MINIGRAD_VECTOR_BYTES", "NUMBA_CPU_NAME", "NUMBA_OPT", "NUMBA_BOUNDSCHECK"])
+def test_settings_of_the_compiler_are_noted(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    found = findings("vectors")[name]
+    assert (found.verdict, found.mend) == ("note", f"unset {name}")
+
+
+HIDING = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_distributions
+PathFinder.find_distributions = lambda context: [] if context.name == "tbb" else find(context)
+"""
+
+
+@pytest.mark.skipif("tbb" not in findings("versions"), reason="there is no wheel of tbb for this machine")
+def test_a_missing_tbb_is_wrong_with_the_command_that_installs_it():
+    done = subprocess.run([sys.executable, "-c", HIDING + PROCESS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stdout + done.stderr
+    assert "not installed" in done.stdout
+    assert '> python -m pip install "tbb>=' in done.stdout
+    assert "ok     threading layer  tbb" not in done.stdout or "tbb of the system" in done.stdout

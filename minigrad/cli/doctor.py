@@ -1,13 +1,20 @@
 """`minigrad doctor`"""
 
+import shutil
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from minigrad import doctor
 from minigrad.cli.parser import Parser
 from minigrad.cli.progress import results
 from minigrad.doctor.kernels import listed
 
-DESCRIPTION = "Look at this installation and try its kernels; say what is wrong, and how to mend it (exit status 1)."
+DESCRIPTION = """\
+Look at this installation and try its kernels; say what is wrong, and how to mend it (exit status 1). Kernels that were
+not compiled before are compiled for it: some minutes, once.
+"""
+WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def main(arguments: Sequence[str], prog: str) -> int:
@@ -28,8 +35,11 @@ def _show(title: str, findings: Sequence[doctor.Finding]) -> int:
     """Print a section; how much in it is wrong."""
     width = max((len(finding.name) for finding in findings), default=0)
     print(f"\n{title}")
+    indent = " " * (2 + 5 + 2 + width + 2)
+    room = max(shutil.get_terminal_size().columns, len(indent) + 30)
     for finding in findings:
-        print(f"  {finding.verdict:5}  {finding.name:{width}}  {finding.value}".rstrip())
+        head = f"  {finding.verdict:5}  {finding.name:{width}}  "
+        print(textwrap.fill(finding.value, room, initial_indent=head, subsequent_indent=indent, **WHOLE_WORDS))
         if finding.mend:
-            print(f"         {'':{width}}  > {finding.mend}")
+            print(f"{indent}> {finding.mend}")  # in one line, as commands are copied
     return sum(finding.verdict == "wrong" for finding in findings)

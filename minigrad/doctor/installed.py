@@ -4,6 +4,7 @@ import importlib.metadata
 import operator
 import platform
 import re
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ def requirements() -> list[Requirement]:
         match = re.fullmatch(r"([\w.-]+)(?:\[[\w,]*\])?\s*(.*)", asked.strip())
         assert match, line
         extra = re.search(r"""extra == ['"](\w+)['"]""", marker)
-        found.append(Requirement(*match.groups(), extra[1] if extra else "", marker.strip()))
+        found.append(Requirement(match[1], match[2], extra[1] if extra else "", marker.strip()))
     return found
 
 
@@ -45,9 +46,14 @@ def versions() -> Iterator[Finding]:
         )
         return
     yield Finding("minigrad", importlib.metadata.version(DISTRIBUTION))
-    yield Finding("Python", f"{platform.python_version()}, {system}")
+    asked = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
+    if meets(platform.python_version(), asked):
+        yield Finding("Python", f"{platform.python_version()}, {system}")
+    else:
+        mend = f"install minigrad in an environment of Python {asked}"
+        yield Finding("Python", f"{platform.python_version()}, {system}, needs {asked}", "wrong", mend)
     for requirement in needed:
-        if not requirement.extra and not (requirement.marker and not _has_wheel(requirement)):
+        if not requirement.extra and is_meant_for_here(requirement):
             yield _judged(requirement)
     yield Finding("llvmlite", importlib.metadata.version("llvmlite"))
 
@@ -96,6 +102,8 @@ def _padded(*versions: str) -> list[list[int]]:
     return [each + [0] * (longest - len(each)) for each in numbers]
 
 
-def _has_wheel(requirement: Requirement) -> bool:
-    """Whether a requirement with a marker, which names machine and system, is meant for this one."""
-    return f"'{platform.machine()}'" in requirement.marker.replace('"', "'")
+def is_meant_for_here(requirement: Requirement) -> bool:
+    """Whether the machine and the system are those that a requirement's marker names."""
+    here = {"platform_machine": platform.machine(), "sys_platform": sys.platform}
+    named = re.findall(r"""(\w+) == ['"]([^'"]*)['"]""", requirement.marker)
+    return all(here.get(name, value) == value for name, value in named)

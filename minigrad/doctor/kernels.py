@@ -1,5 +1,6 @@
 """The compiled kernels that are kept on disk."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,12 @@ def cache() -> Iterator[Finding]:
             "set NUMBA_CACHE_DIR to a folder that you may write to",
         )  # fmt: skip
         return
-    yield Finding("folder", f"{folder}, {_reason(folder)}")
-    kept = entries()
+    yield _folder(folder)
+    try:
+        kept = entries()
+    except OSError as error:
+        yield Finding("kernels", f"cannot be read: {error}", "wrong", "remove that, or give it back to its user")
+        return
     ready = [entry for entry in kept if entry.state == "ready"]
     size = sum(entry.size for entry in ready) / 2**20
     seconds = sum(entry.seconds for entry in ready)
@@ -34,12 +39,20 @@ def cache() -> Iterator[Finding]:
     yield from _unusable(kept)
 
 
-def _reason(folder: Path) -> str:
-    if numba.config.CACHE_DIR and folder.parent == Path(numba.config.CACHE_DIR):
-        return "as NUMBA_CACHE_DIR says"
+def _folder(folder: Path) -> Finding:
+    """Why it is that one: a wish that was not met, or a folder that is emptied now and then, is worth a note."""
+    wished: str = vars(numba.config)["CACHE_DIR"]  # which has no types
+    if wished and folder.parent != Path(wished):
+        reason = f"as NUMBA_CACHE_DIR={wished} cannot be written to"
+        return Finding("folder", f"{folder}, {reason}", "note", "set NUMBA_CACHE_DIR to a folder that you may write to")
+    if wished:
+        return Finding("folder", f"{folder}, as NUMBA_CACHE_DIR says")
     if folder.parent == FOLDER:
-        return "beside the sources"
-    return "as the one beside the sources cannot be written to"
+        return Finding("folder", f"{folder}, beside the sources")
+    if folder.parent == Path(tempfile.gettempdir()):
+        reason = "a temporary one, as neither the one beside the sources nor the user's can be written to"
+        return Finding("folder", f"{folder}, {reason}", "note", "to keep it: set NUMBA_CACHE_DIR to a lasting folder")
+    return Finding("folder", f"{folder}, as the one beside the sources cannot be written to")
 
 
 def _unusable(kept: list[Entry]) -> Iterator[Finding]:
