@@ -1,9 +1,9 @@
 """How many threads a kernel gets, and how it is launched under Numba's three threading layers.
 
-tbb bears whatever a program does. Under workqueue two launches at once abort the process, also where one is of somebody
-else's kernel; under omp a forked child dies at its first launch. There the parts run on a pool of Python threads
-instead, which kernels, as they need no GIL, share the cores by as well: a launch takes longer, and no program can break
-it.
+Under workqueue two launches at once abort the process, also where one is of somebody else's kernel. In a forked child a
+launch kills the process under omp, and under tbb it waits for ever if the parent was launching meanwhile. There the
+parts run on a pool of Python threads instead, which kernels, as they need no GIL, share the cores by as well: a launch
+takes longer, and no program can break it.
 """
 
 import contextlib
@@ -12,12 +12,14 @@ import functools
 import importlib.metadata
 import operator
 import os
+import queue
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
+import numba.core.compiler_lock
 import numba.np.ufunc.parallel
 
 from .jit import SANITIZE, kernel
@@ -31,6 +33,7 @@ LEAST_WORK = 1 << 14
 LEAST_WORK_OF_POOL = 1 << 18
 ALL = -1  # instead of the number of a part
 
+_compiling = numba.core.compiler_lock.global_compiler_lock
 _limit = int(nb.config.NUMBA_NUM_THREADS)
 _was_forked = False  # from a process that had chosen a threading layer
 
@@ -59,9 +62,11 @@ def parts(n: int, work: int) -> int:
     Units: `work` counts scalar operations or elements touched, at about a nanosecond each on one thread (thirty
     multiply-adds of a SIMD register tile count as one).
     """
-    if n <= 1 or work < LEAST_WORK or (work < LEAST_WORK_OF_POOL and not _on_numbas_threads()):
+    if n <= 1 or work < LEAST_WORK:
         return 1
-    return min(_limit, n)  # Numba's own limit is the layer's business, which takes one part after the other
+    if _on_numbas_threads():
+        return min(_limit, n)  # Numba's own limit is the layer's business, which takes one part after the other
+    return 1 if work < LEAST_WORK_OF_POOL else min(get_num_threads(), n)
 
 
 class Launcher:
@@ -77,11 +82,15 @@ class Launcher:
 
     def __init__(self, worker: Callable[..., None], flushes: bool = False) -> None:
         self._worker, self._flushes = worker, flushes
+        self._kernel: Callable[..., None] | None = None
 
-    @functools.cached_property
+    @property
     def kernel(self) -> Callable[..., None]:
         """What is compiled; made at the first launch, for a program uses few of all launchers."""
-        return _launched(self._worker, self._flushes)
+        if self._kernel is None:
+            with _compiling:
+                self._kernel = self._kernel or _launched(self._worker, self._flushes)
+        return self._kernel
 
     def __call__(self, parts: int, n: int, *args: Any) -> None:
         if parts <= 1:
@@ -108,36 +117,79 @@ def _launched(worker: Callable[..., None], flushes: bool) -> Callable[..., None]
 
 
 def _share(run: Callable[..., None], parts: int, n: int, args: tuple[Any, ...]) -> None:
-    """Run the parts of a kernel on Python's threads and on this one, and wait for all."""
-    others: list[Future[None]] = []
-    with contextlib.suppress(RuntimeError):  # the interpreter is about to end, and starts nothing any more
-        others.extend(_pool().submit(run, part, parts, n, *args) for part in range(1, parts))
-    for part in (0, *range(len(others) + 1, parts)):
-        run(part, parts, n, *args)
-    for other in others:
-        other.result()
+    """Run the parts of a kernel on Python's threads and on this one; no thread is at one when this ends, or raises."""
+    todo, errors, helpers = iter(range(parts)), list[BaseException](), _helpers()
+    doors = [threading.RLock() for _ in range(min(parts - 1, helpers.count))]  # one to each helper, closed while held
+
+    def work() -> None:
+        for part in todo:  # no two threads get the same one
+            run(part, parts, n, *args)
+
+    def help(door: Any) -> None:
+        if door.acquire(blocking=False):
+            try:
+                work()
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                door.release()
+
+    try:
+        for door in doors:
+            helpers.calls.put(functools.partial(help, door))
+        work()
+    finally:
+        _close(doors)
+    if errors:
+        raise errors[0]
 
 
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(nb.config.NUMBA_NUM_THREADS, "minigrad")
+def _close(doors: Sequence[Any]) -> None:
+    """Wait until nobody is behind the doors: a helper may be at memory whose owner an interrupt would let go."""
+    try:
+        for door in doors:
+            door.acquire()
+    except BaseException:
+        _close(doors)  # what this thread holds it gets again
+        raise
+
+
+class _Helpers:
+    """Threads that make calls. They are daemons: an executor whose thread starts during an interrupt never ends."""
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.count = 0
+        with contextlib.suppress(RuntimeError):  # the system gives no more
+            while self.count < nb.config.NUMBA_NUM_THREADS - 1:
+                threading.Thread(target=self._serve, name="minigrad", daemon=True).start()
+                self.count += 1
+
+    def _serve(self) -> None:
+        while True:
+            self.calls.get()()
+
+
+_helpers = functools.cache(_Helpers)
 
 
 @functools.cache
 def threading_layer() -> str:
     """Numba's threading layer: tbb, omp or workqueue; chosen now if nothing was launched before."""
-    numba.np.ufunc.parallel._launch_threads()
+    with _compiling:  # which also keeps the process from being forked meanwhile
+        numba.np.ufunc.parallel._launch_threads()
     return str(nb.threading_layer())
 
 
 def _on_numbas_threads() -> bool:
     """Whether a launch on them is safe whatever else the program does."""
-    return threading_layer() == "tbb" or (threading_layer() == "omp" and not _was_forked)
+    return not _was_forked and threading_layer() != "workqueue"
 
 
-def _after_fork() -> None:
+def _after_fork_in_child() -> None:
     global _was_forked
-    _pool.cache_clear()  # its threads do not exist in this process
+    _compiling.release()
+    _helpers.cache_clear()  # its threads do not exist in this process
     with contextlib.suppress(ValueError):  # no layer was chosen, and this process may
         _was_forked = bool(nb.threading_layer())
 
@@ -145,7 +197,7 @@ def _after_fork() -> None:
 def _load_tbb() -> None:
     """Load the library of `pip install tbb`, which Numba would not find in a virtual environment's lib/ folder.
 
-    Numba prefers tbb, the one layer that survives both forks and launches from several Python threads.
+    Numba prefers tbb, under which users' own kernels survive the most as well.
     """
     name = {"linux": "libtbb.so.12", "win32": "tbb12.dll"}.get(sys.platform)
     try:
@@ -160,4 +212,7 @@ def _load_tbb() -> None:
 
 _load_tbb()
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    # A child forked while another thread compiles would wait for ever to compile or load a kernel itself.
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_after_fork_in_child
+    )

@@ -1,5 +1,6 @@
 """Programs with many threads, tasks and processes compute the same bits, whatever threading layer Numba has."""
 
+import _thread
 import asyncio
 import contextvars
 import itertools
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,18 +17,22 @@ import pytest
 
 import minigrad as mg
 from minigrad import functional as F, nn
+from minigrad.kernels import threads
 from minigrad.training import evaluate, predict
 
 # What a program may do, once: sixteen threads that train and predict, beside a parallel kernel of the user's own on
-# another thread; data workers in threads, in forked and in spawned processes, after training in the parent.
+# another thread, one that compiles, and one that forks; data workers in threads, in forked and in spawned processes,
+# after training in the parent.
 PROGRAM = """
-import json, multiprocessing, os, sys, threading
+import json, multiprocessing, pathlib, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import minigrad as mg
 from minigrad import data, functional as F, nn, optim, training
 from minigrad.kernels import threads
+from minigrad.modes import watching
+from minigrad.nn.evaluation import unchanged
 
 IMAGES = np.random.default_rng(0).random((40, 1, 28, 28), np.float32)
 LABELS = np.arange(40) % 10
@@ -54,6 +60,12 @@ def users_own(x):
         y[i] = np.sqrt(x[i]) + 1
     return y
 
+def compiled(x):
+    return numba.njit(lambda x: x + 1)(x)
+
+def trained_in_a_new_process(seed):
+    return compiled(1) == 2 and train(seed)
+
 def main(rounds, methods):
     try:
         layer = threads.threading_layer()
@@ -70,16 +82,26 @@ def main(rounds, methods):
         while not over.is_set():
             assert users_own(field).tobytes() == users
 
+    def keep_compiling():
+        while not over.is_set():
+            assert compiled(1) == 2
+
+    def keep_forking():
+        with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+            return set(pool.map(trained_in_a_new_process, [3] * 4 * rounds, chunksize=1)) == {alone}
+
     def work(number):
         if number % 2:
             return training.predict(shared, IMAGES).tobytes() == scores
         return train() == alone
 
-    with ThreadPoolExecutor(17) as pool:
-        beside = pool.submit(keep_launching)
-        agree = all(pool.map(work, range(16 * rounds)))
+    with ThreadPoolExecutor(19) as pool:
+        beside = [pool.submit(keep_launching), pool.submit(keep_compiling)]
+        forks = [pool.submit(keep_forking)] if "fork" in methods else []
+        agree = all(pool.map(work, range(16 * rounds))) and all(each.result() for each in forks)
         over.set()
-        beside.result()
+        for each in beside:
+            each.result()
     assert shared.training
     with ThreadPoolExecutor(4) as pool:
         agree &= list(pool.map(seen, range(4))) == expected
@@ -89,19 +111,24 @@ def main(rounds, methods):
     return [layer, agree]
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), sys.argv[2:])))
+    result, rounds, *methods = sys.argv[1:]
+    pathlib.Path(result).write_text(json.dumps(main(int(rounds), methods)))
 """
 
 
 def layer_and_agreement(folder, layer, rounds, *methods):
-    program = folder / "program.py"  # a file, for spawned processes import it
+    program, result = folder / "program.py", folder / "result.json"  # spawned processes import the one
     program.write_text(PROGRAM)
     environment = dict(os.environ, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="3")
     done = subprocess.run(
-        [sys.executable, program, str(rounds), *methods], capture_output=True, text=True, timeout=240, env=environment
+        [sys.executable, program, result, str(rounds), *methods],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    return json.loads(result.read_text())
 
 
 @pytest.mark.parametrize("layer", ["tbb", "omp", "workqueue"])
@@ -248,3 +275,45 @@ def test_to_evaluate_changes_no_mode_even_when_it_fails():
     with pytest.raises(ValueError, match="features"):
         evaluate(model, (np.ones((2, 5), np.float32), np.zeros(2, np.int64)), loss=F.cross_entropy)
     assert [m.training for m in model.modules()] == [True, True, False]
+
+
+def test_an_interrupt_ends_a_launch_when_no_thread_is_at_it_any_more():
+    begun, ended = [], []
+
+    def run(part, parts, n):
+        if threading.current_thread() is threading.main_thread():
+            while not begun:
+                time.sleep(0.001)
+            return
+        begun.append(part)
+        for _ in range(2):
+            _thread.interrupt_main()
+            time.sleep(0.05)
+        ended.append(part)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads._share(run, 2, 2, ())
+    assert begun
+    assert ended == begun
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_each_part_of_a_launch_runs_once_also_where_few_threads_can_be_started(monkeypatch, most):
+    start, started, ran = threading.Thread.start, [], []
+
+    def start_few(thread):
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threads.nb.config, "NUMBA_NUM_THREADS", 4)
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    helpers = threads._Helpers()
+    monkeypatch.setattr(threads, "_helpers", lambda: helpers)
+    for _ in range(50):
+        ran.clear()
+        threads._share(lambda part, parts, n: ran.append(part), 7, 7, ())
+        assert sorted(ran) == list(range(7))
+    assert len(started) == helpers.count == most
+    assert most or helpers.calls.empty()
