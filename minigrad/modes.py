@@ -46,6 +46,7 @@ NOBODY = Watch()
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 watching: ContextVar[Watch] = ContextVar("watching", default=NOBODY)
 evaluation: ContextVar[bool] = ContextVar("evaluation", default=False)  # whether no module counts as training
+_entered: ContextVar[Any] = ContextVar("entered_modes", default=None)  # the last of them, what was before, and the rest
 
 
 def change_watch(**changes: Any) -> None:
@@ -76,18 +77,27 @@ class _Mode(contextlib.ContextDecorator):
 
     def __init__(self, swap: Callable[[bool], bool], value: bool):
         self._swap, self._value = swap, value
-        self._previous: list[bool] = []
 
     def _recreate_cm(self) -> "_Mode":
         return _Mode(self._swap, self._value)  # a decorated function may recurse and run in many threads
 
     def __enter__(self) -> None:
-        self._previous.append(self._swap(self._value))
+        _entered.set((self, self._swap(self._value), _entered.get()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._swap(self._previous.pop())
+        _entered.set(self._left(_entered.get()))
+
+    def _left(self, entered: Any) -> Any:
+        """What is still entered, without the last time that this was, whose value is set again."""
+        if entered is None:  # it was in another context
+            return None
+        mode, previous, before = entered
+        if mode is self:
+            self._swap(previous)
+            return before
+        return mode, previous, self._left(before)  # a generator was left between the beginning and the end of its block
 
 
 class set_grad_enabled:

@@ -18,6 +18,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F, nn
 from minigrad.kernels import threads
+from minigrad.modes import watching
 from minigrad.training import evaluate, predict
 
 # What a program may do, once: sixteen threads that train and predict, beside a parallel kernel of the user's own on
@@ -275,6 +276,50 @@ def test_to_evaluate_changes_no_mode_even_when_it_fails():
     with pytest.raises(ValueError, match="features"):
         evaluate(model, (np.ones((2, 5), np.float32), np.zeros(2, np.int64)), loss=F.cross_entropy)
     assert [m.training for m in model.modules()] == [True, True, False]
+
+
+def test_one_mode_object_serves_many_threads_and_tasks():
+    mode, inside = mg.no_grad(), threading.Event()
+
+    def enter_first(outside):
+        with mode:
+            inside.set()
+            assert outside.wait(20)
+        return mg.is_grad_enabled()
+
+    outside = threading.Event()
+    with ThreadPoolExecutor(1) as pool, mg.no_grad():
+        found = pool.submit(enter_first, outside)
+        assert inside.wait(20)
+        with mode:
+            outside.set()
+            assert found.result()
+        assert not mg.is_grad_enabled()
+
+    async def work(number):
+        with mg.set_grad_enabled(number == 0):
+            with mode:
+                await asyncio.sleep(0.001 * number)
+            return mg.is_grad_enabled()
+
+    async def main():
+        return await asyncio.gather(*map(work, range(3)))
+
+    assert asyncio.run(main()) == [True, False, False]
+
+
+def test_a_mode_that_a_generator_leaves_out_of_turn_is_the_one_that_ends():
+    def within():
+        with mg.no_grad():
+            yield
+
+    generator = within()
+    next(generator)
+    with mg.detect_anomaly():
+        generator.close()
+        assert mg.is_grad_enabled()
+        assert watching.get().anomaly
+    assert not watching.get().anomaly
 
 
 def test_an_interrupt_ends_a_launch_when_no_thread_is_at_it_any_more():
