@@ -1,6 +1,8 @@
 """Tensor: an array with a gradient. Its operators and methods delegate to ops; there are no formulas here."""
 
 import builtins
+import os
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, cast
@@ -390,6 +392,9 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
 
 
 _storages: "weakref.WeakValueDictionary[int, Storage]" = weakref.WeakValueDictionary()
+_storing = threading.RLock()  # a finaliser may come in while its own thread is storing
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_storing.acquire, after_in_parent=_storing.release, after_in_child=_storing.release)
 
 
 def _shared_storage(array: np.ndarray) -> Storage:
@@ -397,7 +402,8 @@ def _shared_storage(array: np.ndarray) -> Storage:
     owner = owner_of(array)
     storage = _storages.get(id(owner))
     if storage is None:
-        storage = _storages[id(owner)] = Storage(owner)
+        with _storing:
+            storage = _storages.setdefault(id(owner), Storage(owner))
     return storage
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import functional as F, nn
+from minigrad import functional as F, nn, tape
 from minigrad.kernels import threads
 from minigrad.modes import watching
 from minigrad.training import evaluate, predict
@@ -276,6 +276,29 @@ def test_to_evaluate_changes_no_mode_even_when_it_fails():
     with pytest.raises(ValueError, match="features"):
         evaluate(model, (np.ones((2, 5), np.float32), np.zeros(2, np.int64)), loss=F.cross_entropy)
     assert [m.training for m in model.modules()] == [True, True, False]
+
+
+def test_tensors_that_threads_make_over_one_array_at_once_share_its_version(monkeypatch):
+    class Slow(tape.Storage):
+        def __init__(self, owner=None):
+            time.sleep(0.02)
+            super().__init__(owner)
+
+    monkeypatch.setattr(sys.modules["minigrad.tensor"], "Storage", Slow)
+    array, together = np.ones(3, np.float32), threading.Barrier(4)
+
+    def make(_):
+        together.wait(20)
+        return mg.as_tensor(array)
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *rest = pool.map(make, range(4))
+    products = [other * mg.tensor(array, requires_grad=True) for other in rest]
+    with mg.no_grad():
+        first[0] = 2
+    for y in products:
+        with pytest.raises(RuntimeError, match="in place"):
+            y.backward(np.ones(3, np.float32))
 
 
 def test_one_mode_object_serves_many_threads_and_tasks():
