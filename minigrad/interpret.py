@@ -5,6 +5,7 @@ the random numbers that come next.
 """
 
 import contextlib
+import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from typing import Any
@@ -154,8 +155,11 @@ def _run(model: nn.Module, input: Any, look: Callable[[str, nn.Module, tuple[Any
     for path, module in model.named_modules(remove_duplicate=False):
         paths[module].append(path)
     calls: Counter[nn.Module] = Counter()
+    here = threading.get_ident()
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if threading.get_ident() != here:  # another thread runs the model for itself
+            return
         again = calls[module] - len(paths[module]) + 1
         look(f"{paths[module][-1]} ({again + 1})" if again > 0 else paths[module][calls[module]], module, args, output)
         calls[module] += 1

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import functional as F, nn, tape
+from minigrad import functional as F, interpret, nn, tape
 from minigrad.kernels import threads
 from minigrad.modes import watching
+from minigrad.nn.evaluation import unchanged
 from minigrad.training import evaluate, predict
 
 # What a program may do, once: sixteen threads that train and predict, beside a parallel kernel of the user's own on
@@ -276,6 +277,72 @@ def test_to_evaluate_changes_no_mode_even_when_it_fails():
     with pytest.raises(ValueError, match="features"):
         evaluate(model, (np.ones((2, 5), np.float32), np.zeros(2, np.int64)), loss=F.cross_entropy)
     assert [m.training for m in model.modules()] == [True, True, False]
+
+
+def test_activations_and_summaries_hear_nothing_of_other_threads():
+    model, images = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), np.ones((2, 3), np.float32)
+    expected, summary = interpret.activations(model, images), str(mg.summary(model, (3,)))
+    with ThreadPoolExecutor(1) as pool:
+
+        def run_elsewhere(module, args):
+            if threading.current_thread() is threading.main_thread():
+                pool.submit(model, images).result()
+
+        model[1].register_forward_pre_hook(run_elsewhere)
+        found = interpret.activations(model, images)
+        assert str(mg.summary(model, (3,))) == summary
+    assert list(found) == list(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_two_threads_summarise_one_model_at_once():
+    both_in, one_out, arrivals = threading.Event(), threading.Event(), itertools.count()
+
+    class Meeting(nn.Module):
+        def forward(self, x):
+            number = next(arrivals)
+            if number == 1:
+                assert both_in.wait(20)
+            elif number == 2:
+                both_in.set()
+                assert one_out.wait(20)
+            return x
+
+    model = nn.Sequential(nn.Linear(3, 4), Meeting(), nn.Linear(4, 2))
+    expected = str(mg.summary(model, (3,)))
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(mg.summary, model, (3,)) for _ in range(2)]
+        wait(found, 20, FIRST_COMPLETED)
+        one_out.set()
+        assert [str(each.result()) for each in found] == [expected] * 2
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_puts_a_model_back_takes_nothing_away_from_other_threads():
+    layer, missing = nn.Linear(3, 4), set()
+    names = vars(layer).keys() | layer._parameters.keys()
+
+    def look(frame, event, arg):  # at every moment at which another thread may run
+        missing.update(names - vars(layer).keys() - vars(layer).get("_parameters", {}).keys())
+
+    sys.setprofile(look)
+    try:
+        with unchanged(layer):
+            pass
+    finally:
+        sys.setprofile(None)
+    assert not missing
+
+
+def test_a_member_that_was_replaced_meanwhile_is_back_in_its_place():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    first = model[0]
+    with unchanged(model):
+        del model._modules["0"]
+        model.extra = nn.ReLU()
+    assert list(model._modules) == ["0", "1"]
+    assert model[0] is first
 
 
 def test_tensors_that_threads_make_over_one_array_at_once_share_its_version(monkeypatch):

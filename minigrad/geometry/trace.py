@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,7 +22,6 @@ from minigrad.ops.geometry import Axis, integer
 from minigrad.tensor import Tensor
 
 _BATCH = 2  # samples in the pass: a batch of one would be squeezed away by some models
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _SHOWN = ("pad", "max_unpool1d", "max_unpool2d")  # besides what computes or has windows, functions that change sizes
 
 
@@ -105,10 +105,10 @@ def trace(name: str, model: nn.Module, input_shape: Sequence[int], dtype: Any = 
     dims = range(2 if is_float else 1, len(shape))
     tracer = _Tracer(model, tuple(shape[dim] for dim in dims))
     tracer.keep(example, reach.of_input(shape, dims))
-    with unchanged(model), evaluating(), random.seeded(0), modes.no_grad(), _watched_by(tracer):
+    with unchanged(model), evaluating(), random.seeded(0), modes.no_grad(), _watched_by(tracer), ExitStack() as hooks:
         for module in model.modules():
-            module.register_forward_pre_hook(tracer.enter)
-            module.register_forward_hook(tracer.leave)
+            hooks.enter_context(module.register_forward_pre_hook(tracer.enter))
+            hooks.enter_context(module.register_forward_hook(tracer.leave))
         try:
             model(example)
         except (ValueError, TypeError) as error:

@@ -2,13 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from minigrad.modes import evaluation
 from minigrad.nn.module import Module
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 @contextlib.contextmanager
@@ -23,20 +22,31 @@ def evaluating() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unchanged(model: Module) -> Iterator[None]:
-    """Afterwards every module has its attributes, members and hooks again, and every buffer its values.
+    """Afterwards every module has its attributes and members again, and every buffer its values.
 
-    Not for a model that another thread runs: its attributes are taken away and put back.
+    Another thread may run the model meanwhile; what it changes of the model is put back as well.
     """
     modules = list(model.modules())
     kept = [(vars(m), dict(vars(m))) for m in modules]
-    kept += [(vars(m)[name], dict(vars(m)[name])) for m in modules for name in (*m._registries, *_HOOKS)]
+    kept += [(vars(m)[name], dict(vars(m)[name])) for m in modules for name in m._registries]
     values = [(buffer, buffer._array.copy()) for buffer in model.buffers()]
     try:
         yield
     finally:
         for live, old in kept:
-            live.clear()
-            live.update(old)
+            _put_back(live, old)
         for buffer, old_values in values:
             if not np.array_equal(buffer._array, old_values, equal_nan=old_values.dtype.kind == "f"):
                 buffer.copy_(old_values)
+
+
+def _put_back(live: dict[Any, Any], old: dict[Any, Any]) -> None:
+    """What was there already stays there throughout, for other threads."""
+    for name in live.keys() - old.keys():
+        live.pop(name, None)
+    for name, value in old.items():
+        if name not in live or live[name] is not value:
+            live[name] = value
+    if list(live) != list(old):  # something had been deleted and made anew, as the last
+        live.clear()
+        live.update(old)
