@@ -35,7 +35,17 @@ class _Stream:
 
     def __init__(self, key: int, seeding: _Seeding | None, drawn: int = 0) -> None:
         self.key, self.seeding, self.drawn = key, seeding, drawn
-        self.owner = weakref.ref(_owner())
+        self.owner, self.thread = weakref.ref(_owner()), weakref.ref(_thread.token)
+
+    def is_mine(self) -> bool:
+        """Whether it is this thread's or task's: its own, or left in its context by a task that is over.
+
+        A notebook runs every cell as a task of its own, all in one context.
+        """
+        owner, me, thread = self.owner(), _owner(), _thread.token
+        if owner is not thread and self.thread() is thread and (owner is None or owner.done()):
+            self.owner, owner = weakref.ref(me), me
+        return owner is me
 
     def next_draw(self) -> tuple[int, int]:
         """The key and the number of the next draw."""
@@ -67,7 +77,7 @@ def _owner() -> Any:
 def _stream() -> _Stream:
     """The stream of this thread or task; a new one where it has none of the last seeding."""
     stream, seeding = _streams.get(None), _seeding
-    if stream is None or stream.owner() is not _owner() or stream.seeding not in (None, seeding):
+    if stream is None or not stream.is_mine() or stream.seeding not in (None, seeding):
         stream = _Stream(seeding.next_key(), seeding)
         _streams.set(stream)
     return stream
@@ -87,7 +97,7 @@ def manual_seed(seed: int) -> None:
     """
     global _seeding
     within = _streams.get(None)
-    if within is not None and within.seeding is None and within.owner() is _owner():
+    if within is not None and within.seeding is None and within.is_mine():
         _streams.set(_Stream(_checked(seed), None))
         return
     seeding = _Seeding(_checked(seed))

@@ -227,6 +227,27 @@ def test_tasks_have_streams_and_modes_of_their_own():
     assert len(set(first)) == len(first) == 14
 
 
+def test_tasks_that_follow_each_other_in_one_context_draw_from_one_stream():
+    """As the cells of a notebook do."""
+    mg.manual_seed(6)
+    expected = [drawn() for _ in range(4)]
+
+    async def seed():
+        mg.manual_seed(6)
+        return drawn()
+
+    async def draw():
+        return drawn()
+
+    async def draw_beside():
+        return [drawn(), *await asyncio.gather(draw(), draw()), drawn()]
+
+    with asyncio.Runner() as runner:
+        found = [runner.run(seed()), runner.run(draw()), *runner.run(draw_beside())]
+    assert [*found[:3], found[5]] == expected
+    assert len(set(found)) == 6
+
+
 def test_a_context_that_is_copied_into_a_thread_takes_no_stream_along():
     mg.manual_seed(2)
     drawn()
