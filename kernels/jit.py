@@ -209,7 +209,10 @@ def entries() -> list[Entry]:
     """All that the cache folder holds."""
     found = []
     for path in sorted((cache_folder() or FOLDER).glob("*.nbc")):
-        stored = path.read_bytes()
+        try:
+            stored = path.read_bytes()
+        except OSError:  # it went meanwhile, or may not be read
+            stored = b""
         state = "damaged" if not _is_whole(stored) else "ready" if f"-{STAMP}-" in path.name else "older"
         seconds = 0.0 if state == "damaged" else struct.unpack("<d", stored[32:HEAD])[0]
         name = path.name.partition("-")[0].removeprefix("threads.").removesuffix("_range")

@@ -9,7 +9,7 @@ from pathlib import Path
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace the file at `path` by `content`: whoever reads it, even after a loss of power, finds the old or the new.
 
-    It is written beside its place, synced to the disk and renamed.
+    It is written beside its place, synced to the disk and renamed. Raises: OSError, naming `path`, where that fails.
     """
     target = Path(path)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -19,8 +19,11 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
+    except OSError as error:  # which names the partial file, or, of a full disk, none
+        raise OSError(error.errno, error.strerror, str(target)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     sync_folder(target.parent)
 
 

@@ -65,7 +65,10 @@ class Checkpoint(Callback):
             return
         content = packed(run.state_dict())
         fresh = self.path.with_name(f".{self.path.name}.new")
-        write_whole(fresh, content)
+        try:
+            write_whole(fresh, content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
         if self.path.exists():
             os.replace(self.path, self.previous)
         os.replace(fresh, self.path)
