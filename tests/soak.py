@@ -28,7 +28,8 @@ def one_round(folder: Path) -> str:
     with mg.random.seeded(1):
         model = nn.Sequential(
             nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Flatten(), nn.Dropout(0.1), nn.Linear(16, 10),
+            nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Flatten(),
+            nn.Dropout(0.1), nn.Linear(16, 10),
         )  # fmt: skip
         batches = mg.data.Batches((images, labels), 32, augment=mg.data.Augment(shift=1))
         path = folder / "checkpoint.safetensors"
