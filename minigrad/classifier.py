@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from typing import Any, Self
 
@@ -12,6 +13,8 @@ from minigrad import functional as F, nn, serialize
 from minigrad.models import MODELS
 from minigrad.tensor import tensor
 from minigrad.training import predict
+
+LARGEST = 2**18  # values of an image, whatever its model's weights are
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,9 +54,12 @@ class Classifier:
             shape, classes = tuple(map(int, about["shape"])), tuple(map(str, about["classes"]))
             if len(shape) != 3 or min(*shape, len(classes)) < 1:
                 raise ValueError(f"shape {shape} and {len(classes)} classes")
+            # A file that claims more than its weights could be for must not make a model of that size.
+            if max(math.prod(shape), len(classes)) > LARGEST + sum(array.size for array in arrays.values()):
+                raise ValueError(f"shape {shape} and {len(classes)} classes for {len(arrays)} arrays")
             classifier = cls(about["name"], shape, classes, str(about["data"]))
             classifier.model.load_state_dict({name: tensor(array) for name, array in arrays.items()})
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"Classifier.load: {os.fspath(path)} holds no classifier ({error})") from None
         return classifier
 

@@ -251,8 +251,9 @@ class Tensor(Methods):
             raise RuntimeError("this tensor shares memory with a read-only array; change a .clone()")
         value = _constant(value)
         try:
-            self._array[ops.plain_index(index)] = value
-        except (ValueError, OverflowError) as error:
+            with np.errstate(invalid="raise"):  # no integer is a NaN or infinite
+                self._array[ops.plain_index(index)] = value
+        except (ValueError, OverflowError, FloatingPointError) as error:
             raise ValueError(f"in place: {error}") from None
         self._storage.version += 1
         return self

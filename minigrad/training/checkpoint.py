@@ -55,7 +55,7 @@ class Checkpoint(Callback):
             raise CheckpointError(f"{path} cannot be read: {error}{rest}") from error
         try:
             run.load_state_dict(state)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is no checkpoint to go on from: {error}") from error
         self.written = run.epoch, run.batch
         return True
@@ -101,7 +101,10 @@ def read(path: Path) -> Any:
         raise ValueError(f"its metadata are not those of a {FORMAT}")
     if _digest(metadata["state"], arrays) != metadata["sha256"]:
         raise ValueError("it is damaged: its checksum is another")
-    return _with_arrays(json.loads(metadata["state"]), arrays)
+    try:
+        return _with_arrays(json.loads(metadata["state"]), arrays)
+    except (KeyError, RecursionError, TypeError) as error:
+        raise ValueError(f"its state is none ({type(error).__name__}: {error})") from None
 
 
 def _digest(tree: str, arrays: dict[str, np.ndarray]) -> str:
