@@ -336,8 +336,9 @@ def walk(
     for output, gradient in zip(outputs, gradients, strict=True):
         pending.send(target_of(output), output._slot, gradient)
 
-    mode = grad_enabled.set(create_graph)
+    mode = grad_enabled.get()
     try:
+        grad_enabled.set(create_graph)  # in here, or an interrupt that comes now would leave it so
         # A division by zero is no warning here, as it is none in PyTorch: detect_anomaly says where it came from.
         with np.errstate(all="ignore"):
             _pull_all(goal, pending, retain_graph, create_graph, wrap)
@@ -346,7 +347,7 @@ def walk(
                 if goal.keys is None:
                     _accumulate(leaf, box, create_graph, wrap)
     finally:
-        grad_enabled.reset(mode)
+        grad_enabled.set(mode)
     return [goal.found[key] for key in goal.keys or ()]
 
 

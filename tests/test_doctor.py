@@ -240,11 +240,11 @@ def test_no_folder_that_can_be_written_to_is_wrong(anew, monkeypatch):
     assert (found.verdict, found.mend) == ("wrong", "set NUMBA_CACHE_DIR to a folder that you may write to")
 
 
-def test_an_entry_that_cannot_be_read_is_wrong_and_named(anew, monkeypatch, tmp_path):
+def test_an_entry_that_cannot_be_read_is_damaged_and_named(anew, monkeypatch, tmp_path):
     monkeypatch.setattr(jit.core.config, "CACHE_DIR", str(tmp_path))
     (jit.cache_folder() / "relu-0-0.nbc").mkdir()
-    found = findings("kernel cache")["kernels"]
-    assert (found.verdict, "relu-0-0.nbc" in found.value) == ("wrong", True)
+    found = findings("kernel cache")["damaged"]
+    assert (found.verdict, "relu" in found.value) == ("note", True)
 
 
 def test_long_values_are_wrapped_and_commands_are_not(monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
+import re
 
 import numpy as np
 import pytest
@@ -29,11 +31,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     write(np.arange(3.0), path)
 
     def fails(*_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, step, fails)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(OSError, match=f"disk full: '{re.escape(str(path))}'"):
             write(np.zeros(9), path)
     assert os.listdir(tmp_path) == ["file"]
     np.testing.assert_array_equal(read(path), [0, 1, 2])

@@ -19,7 +19,7 @@ def test_what_grows_or_changes_is_noticed(fault, monkeypatch, capsys, request):
 
     def one_round(folder):
         if fault == "memory":
-            kept.append(bytes(range(256)) * (3 << 12))
+            kept.append(bytes(range(256)) * (6 << 14))
         if fault == "files":
             kept.append((folder / "open").open("w"))
             request.addfinalizer(kept[-1].close)
