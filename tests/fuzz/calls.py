@@ -154,6 +154,14 @@ FUNCTIONS_OF_TWO = (
     "equal greater greater_equal less less_equal logical_and logical_or maximum minimum not_equal power"
 ).split()
 
+
+def _set_num_threads(count: Any) -> None:
+    """It holds for the whole process, so others get back what was."""
+    before = mg.get_num_threads()
+    mg.set_num_threads(count)
+    mg.set_num_threads(before)
+
+
 PARAMETER = values(3, 2)
 OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "tensor": (mg.tensor, {"data": ROWS, "dtype": None, "requires_grad": False}),
@@ -167,7 +175,7 @@ OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "item": (lambda x: mg.tensor(x).item(), {"x": ROWS[:1, :1]}),
     "clip": (mg.clip, {"x": ROWS, "min": 0.1, "max": 0.4}),
     "manual_seed": (mg.manual_seed, {"seed": 3}),
-    "set_num_threads": (mg.set_num_threads, {"count": 1}),
+    "set_num_threads": (_set_num_threads, {"count": 1}),
     "summary": (mg.summary, {"model": nn.Linear(6, 3), "input_shape": (6,), "dtype": None}),
     "explain": (mg.explain, {"layer": 3, "input_shape": 9, "stride": 1, "padding": 0, "ceil_mode": False}),
     "matmul": (mg.matmul, {"a": ROWS, "b": values(6, 3)}),
