@@ -14,6 +14,14 @@ def _float(x: Array) -> Array:
     return x.astype(default_float) if isinstance(x, np.ndarray) and x.dtype.kind != "f" else x
 
 
+def _computed(function: Callable[..., Any], *arrays: Array) -> Any:
+    """A function of NumPy's: the same bits for the same values, wherever they lie.
+
+    A single value with a negative stride counts as contiguous, and yet NumPy computes it by another loop.
+    """
+    return function(*[x.copy() if isinstance(x, np.ndarray) and x.size == 1 else x for x in arrays])
+
+
 @op(broadcasts=True)
 def add(a: Array, b: Array) -> Any:
     """a + b"""
@@ -100,7 +108,7 @@ def negate_vjp(dy: Array) -> Any:
 def power(a: Array, b: Array) -> Any:
     """a^b"""
     try:
-        return np.power(a, b), (a, b)
+        return _computed(np.power, a, b), (a, b)
     except ValueError:
         if np.result_type(a, b).kind == "f":
             raise
@@ -202,7 +210,7 @@ def sqrt_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def exp(x: Array) -> Any:
     """e^x"""
-    y = np.exp(_float(x))
+    y = _computed(np.exp, _float(x))
     return y, (y,)
 
 
@@ -214,7 +222,7 @@ def exp_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def expm1(x: Array) -> Any:
     """e^x - 1, exact for small x"""
-    y = np.expm1(_float(x))
+    y = _computed(np.expm1, _float(x))
     return y, (y,)
 
 
@@ -226,7 +234,7 @@ def expm1_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def log(x: Array) -> Any:
     """The natural logarithm of x"""
-    return np.log(_float(x)), (x,)
+    return _computed(np.log, _float(x)), (x,)
 
 
 @log.vjp
@@ -237,7 +245,7 @@ def log_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def log1p(x: Array) -> Any:
     """log(1 + x), exact for small x"""
-    return np.log1p(_float(x)), (x,)
+    return _computed(np.log1p, _float(x)), (x,)
 
 
 @log1p.vjp

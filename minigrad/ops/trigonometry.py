@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from minigrad.op import Array, op
-from minigrad.ops.elementwise import _float, sqrt
+from minigrad.ops.elementwise import _computed, _float, sqrt
 
 
 @op(broadcasts=True)
 def sin(x: Array) -> Any:
     """sin x"""
-    return np.sin(_float(x)), (x,)
+    return _computed(np.sin, _float(x)), (x,)
 
 
 @sin.vjp
@@ -22,7 +22,7 @@ def sin_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def cos(x: Array) -> Any:
     """cos x"""
-    return np.cos(_float(x)), (x,)
+    return _computed(np.cos, _float(x)), (x,)
 
 
 @cos.vjp
@@ -33,7 +33,7 @@ def cos_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def tan(x: Array) -> Any:
     """tan x"""
-    y = np.tan(_float(x))
+    y = _computed(np.tan, _float(x))
     return y, (y,)
 
 
@@ -45,7 +45,7 @@ def tan_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def asin(x: Array) -> Any:
     """The angle in [-pi/2, pi/2] whose sine is x"""
-    return np.arcsin(_float(x)), (x,)
+    return _computed(np.arcsin, _float(x)), (x,)
 
 
 @asin.vjp
@@ -56,7 +56,7 @@ def asin_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def acos(x: Array) -> Any:
     """The angle in [0, pi] whose cosine is x"""
-    return np.arccos(_float(x)), (x,)
+    return _computed(np.arccos, _float(x)), (x,)
 
 
 @acos.vjp
@@ -67,7 +67,7 @@ def acos_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def atan(x: Array) -> Any:
     """The angle in (-pi/2, pi/2) whose tangent is x"""
-    return np.arctan(_float(x)), (x,)
+    return _computed(np.arctan, _float(x)), (x,)
 
 
 @atan.vjp
@@ -78,7 +78,7 @@ def atan_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def sinh(x: Array) -> Any:
     """(e^x - e^-x) / 2"""
-    return np.sinh(_float(x)), (x,)
+    return _computed(np.sinh, _float(x)), (x,)
 
 
 @sinh.vjp
@@ -89,7 +89,7 @@ def sinh_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def cosh(x: Array) -> Any:
     """(e^x + e^-x) / 2"""
-    return np.cosh(_float(x)), (x,)
+    return _computed(np.cosh, _float(x)), (x,)
 
 
 @cosh.vjp
@@ -100,7 +100,7 @@ def cosh_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def tanh(x: Array) -> Any:
     """sinh x / cosh x"""
-    y = np.tanh(_float(x))
+    y = _computed(np.tanh, _float(x))
     return y, (y,)
 
 
@@ -112,7 +112,7 @@ def tanh_vjp(dy: Array, y: Array) -> Any:
 @op(broadcasts=True)
 def asinh(x: Array) -> Any:
     """The number whose hyperbolic sine is x"""
-    return np.arcsinh(_float(x)), (x,)
+    return _computed(np.arcsinh, _float(x)), (x,)
 
 
 @asinh.vjp
@@ -123,7 +123,7 @@ def asinh_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def acosh(x: Array) -> Any:
     """The number, at least 0, whose hyperbolic cosine is x"""
-    return np.arccosh(_float(x)), (x,)
+    return _computed(np.arccosh, _float(x)), (x,)
 
 
 @acosh.vjp
@@ -134,7 +134,7 @@ def acosh_vjp(dy: Array, x: Array) -> Any:
 @op(broadcasts=True)
 def atanh(x: Array) -> Any:
     """The number whose hyperbolic tangent is x"""
-    return np.arctanh(_float(x)), (x,)
+    return _computed(np.arctanh, _float(x)), (x,)
 
 
 @atanh.vjp
