@@ -84,13 +84,13 @@ chunk_moments = Launcher(moments_range)
 
 
 @kernel
-def merge_range(start, stop, part, means, spreads, samples, area):
+def merge_range(start, stop, part, means, spreads, samples, each, area):
     chunks, step = means.shape[0], 1
     one = means.dtype.type(1)
     while step < chunks:
         for i in range(0, chunks - step, 2 * step):
-            left = step * CHUNK
-            right = min(samples, (i + 2 * step) * CHUNK) - (i + step) * CHUNK
+            left = step * each
+            right = min(samples, (i + 2 * step) * each) - (i + step) * each
             share = one * right / (left + right)
             weight = share * left * area
             for c in range(start, stop):
@@ -101,7 +101,7 @@ def merge_range(start, stop, part, means, spreads, samples, area):
 
 
 merge_moments = Launcher(merge_range)
-"""means[0] and spreads[0] become those of all chunks; the other rows are used up."""
+"""means[0] and spreads[0] become those of all chunks, of `each` samples; the other rows are used up."""
 
 
 @kernel

@@ -14,7 +14,7 @@ SOURCES = sorted([*ROOT.glob("minigrad/**/*.py"), *ROOT.glob("kernels/*.py")])
 LAYERS = [
     {"kernels"},
     {"hooks", "dtypes", "kinds", "extras", "files", "memory", "random", "data", "trail"},
-    {"modes"},
+    {"modes", "shards"},
     {"tape"},
     {"op"},
     {"ops"},

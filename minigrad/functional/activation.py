@@ -7,6 +7,7 @@ from minigrad import ops, random
 from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
+from minigrad.shards import sharded
 
 
 @takes_arrays
@@ -80,7 +81,12 @@ def _dropout(name: str, input: Array, inner: int, p: float, training: bool) -> A
         raise ValueError(f"{name}: need 0 <= p <= 1, got {p}")
     if not training or p == 0:
         return input
-    return ops.dropout(input, key=random.key(), p=float(p), inner=inner)
+    key, shard = random.key(), sharded.get()
+    if shard is not None:  # whether a value is kept depends on its place in the whole batch
+        held = shard.held
+        of_each_sample = math.prod(input.shape) // inner // (held.stop - held.start)
+        key = ops.key_at(key, held.start * of_each_sample)
+    return ops.dropout(input, key=key, p=float(p), inner=inner)
 
 
 @takes_arrays

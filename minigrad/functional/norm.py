@@ -10,6 +10,7 @@ from minigrad.kinds import several
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import integer
+from minigrad.shards import sharded
 from minigrad.tape import Variable
 
 
@@ -41,6 +42,7 @@ def batch_norm(
 
     In training, mean and (biased) variance are the batch's, over all but the channels, and the running ones move
     towards them, in place: r <- (1 - momentum) r + momentum s, with the unbiased variance. Otherwise they are used.
+    Of a batch that several processes share (`mg.distributed`), they are those of the whole batch.
 
     Shapes: input (N, C, ...), all others (C). Raises: ValueError for a channel with a single value in training.
     Source: Ioffe and Szegedy, "Batch normalization", 2015.
@@ -58,7 +60,9 @@ def batch_norm(
         shift = ops.negate(running_mean) * scale
         shift = shift if bias is None else shift + bias
         return input * ops.reshape(scale, shape=shape) + ops.reshape(shift, shape=shape)
-    count = math.prod(input.shape) // max(channels, 1)
+    shard = sharded.get()
+    samples = input.shape[0] if shard is None else shard.samples
+    count = samples * math.prod(input.shape[2:]) if channels else 0
     if count == 1:
         raise ValueError(f"batch_norm: need more than one value per channel in training, got {tuple(input.shape)}")
     y, mean, variance = ops.batch_norm(input, weight, bias, eps=eps)

@@ -40,7 +40,10 @@ from minigrad.ops.conv1x1 import (
     conv1x1 as conv1x1,
     conv1x1_weight_gradient as conv1x1_weight_gradient,
 )
-from minigrad.ops.dropout import dropout as dropout
+from minigrad.ops.dropout import (
+    dropout as dropout,
+    key_at as key_at,
+)
 from minigrad.ops.elementwise import (
     absolute as absolute,
     add as add,

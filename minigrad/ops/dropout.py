@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels.dropout import dropout_forward
+from minigrad.kernels.dropout import GAMMA, dropout_forward
 from minigrad.kernels.threads import parts
 from minigrad.op import Array, op
 from minigrad.ops.checks import one_float_dtype
@@ -30,3 +30,8 @@ def dropout(x: Array, *, key: int, p: float, inner: int = 1) -> Any:
 @dropout.vjp
 def dropout_vjp(dy: Array, key: int, p: float, inner: int) -> Any:
     return dropout(dy, key=key, p=p, inner=inner)
+
+
+def key_at(key: int, position: int) -> int:
+    """The key whose numbers are those of `key` from a position on."""
+    return (key + position * int(GAMMA)) % 2**64

@@ -14,6 +14,7 @@ from minigrad.ops.elementwise import power
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import reshape
+from minigrad.shards import Shard, sharded
 
 
 @op
@@ -48,7 +49,8 @@ def normalize_vjp(dys: tuple[Array, ...], y: Array, variance: Array, dims: tuple
 def batch_norm(x: Array, weight: Array = None, bias: Array = None, *, eps: float) -> Any:
     """(y, mean, var) per channel: y = weight (x - mean) / sqrt(var + eps) + bias; var is the biased one
 
-    x is (N, C, ...), all others (C); of nothing, mean and var are 0.
+    x is (N, C, ...), all others (C); of nothing, mean and var are 0. Where x is a run of a batch, mean and var are
+    those of the whole batch.
     """
     name = "batch_norm"
     one_float_dtype(name, x, weight, bias)
@@ -58,19 +60,29 @@ def batch_norm(x: Array, weight: Array = None, bias: Array = None, *, eps: float
     for what, array in (("weight", weight), ("bias", bias)):
         if array is not None and array.shape != (channels,):
             raise ValueError(f"{name}: need {what} {(channels,)}, got {array.shape}")
-    y = allocate(x.shape, dtype)
+    y, shard = allocate(x.shape, dtype), sharded.get()
     if not x.size:
         average, variance = np.zeros(channels, dtype), np.zeros(channels, dtype)
-        return (y, average, variance), (x, average, variance, weight, eps)
-    flat, area, chunks = x.reshape(-1), x.size // (samples * channels), -(-samples // CHUNK)
-    means, spreads = allocate((chunks, channels), dtype), allocate((chunks, channels), dtype)
-    kernels.chunk_moments(parts(chunks, x.size // 2), chunks, flat, samples, area, means, spreads)
-    kernels.merge_moments(1, channels, means, spreads, samples, area)
-    average, variance = means[0].copy(), spreads[0] / dtype.type(samples * area)
+        return (y, average, variance), (x, average, variance, weight, eps, shard)
+    flat, area = x.reshape(-1), x.size // (samples * channels)
+    average, variance = _moments(flat, samples, channels, area, shard)
     scale = _scale(variance, weight, eps)
     shift = np.zeros(channels, dtype) if bias is None else bias
     kernels.batch_norm_forward(parts(samples, x.size // 3), samples, flat, area, average, scale, shift, y.reshape(-1))
-    return (y, average, variance), (x, average, variance, weight, eps)
+    return (y, average, variance), (x, average, variance, weight, eps, shard)
+
+
+def _moments(flat: np.ndarray, samples: int, channels: int, area: int, shard: Shard | None) -> Any:
+    """Mean and variance of each channel over the batch: of the chunks, then of the runs, by one tree."""
+    dtype, chunks = flat.dtype, -(-samples // CHUNK)
+    means, spreads = allocate((chunks, channels), dtype), allocate((chunks, channels), dtype)
+    kernels.chunk_moments(parts(chunks, flat.size // 2), chunks, flat, samples, area, means, spreads)
+    kernels.merge_moments(1, channels, means, spreads, samples, CHUNK, area)
+    if shard is not None:
+        samples, runs = shard.samples, shard.rows(np.stack([means[0], spreads[0]]))
+        means, spreads = (np.ascontiguousarray(runs[:, i]) for i in range(2))
+        kernels.merge_moments(1, channels, means, spreads, samples, shard.length, area)
+    return means[0].copy(), spreads[0] / dtype.type(samples * area)
 
 
 def _scale(variance: np.ndarray, weight: np.ndarray | None, eps: float) -> np.ndarray:
@@ -80,15 +92,20 @@ def _scale(variance: np.ndarray, weight: np.ndarray | None, eps: float) -> np.nd
 
 @batch_norm.vjp(masked=True)
 def batch_norm_vjp(
-    dys: tuple[Array, ...], x: Array, average: Array, variance: Array, weight: Array, eps: float, *, needs: Any
-) -> Any:
+    dys: tuple[Array, ...], x: Array, average: Array, variance: Array, weight: Array, eps: float, shard: Shard | None,
+    *, needs: Any,
+) -> Any:  # fmt: skip
     """By x: weight / d (dy - mean(dy) - n mean(dy n)), by weight: sum(dy n); d = sqrt(var + eps), n = (x - mean) / d
 
     Arrays take two passes; tensors, and gradients by mean (dm / n) or var (2 (x - mean) dv / n), the formula in ops.
     """
     dy, d_average, d_variance = dys
     if isinstance(dy, np.ndarray) and d_average is None and d_variance is None and dy.size:
-        return _fused_gradients(normalised("batch_norm", dy), x, average, variance, weight, eps, needs)
+        return _fused_gradients(normalised("batch_norm", dy), x, average, variance, weight, eps, shard, needs)
+    if shard is not None:
+        raise RuntimeError(
+            "batch_norm: of a batch on several processes, there are gradients by y alone, of first order"
+        )
     dims, shape = (0, *range(2, len(x.shape))), (1, x.shape[1], *(1,) * (len(x.shape) - 2))
     count = max(math.prod(x.shape) // max(x.shape[1], 1), 1)
     centred = x - reshape(average, shape=shape)
@@ -109,20 +126,28 @@ def batch_norm_vjp(
 
 
 def _fused_gradients(
-    dy: np.ndarray, x: np.ndarray, average: np.ndarray, variance: np.ndarray, weight: Any, eps: float, needs: Any
-) -> Any:
+    dy: np.ndarray, x: np.ndarray, average: np.ndarray, variance: np.ndarray, weight: Any, eps: float,
+    shard: Shard | None, needs: Any,
+) -> Any:  # fmt: skip
     samples, channels = x.shape[:2]
     area, chunks = x.size // (samples * channels), -(-samples // CHUNK)
     partial = allocate((chunks, 2, channels), x.dtype)
     by, flat = dy.reshape(-1), x.reshape(-1)
     kernels.gradient_sums(parts(chunks, x.size // 2), chunks, by, flat, samples, area, average, partial)
     tree_sum(1, 2 * channels, partial.reshape(chunks, -1))
+    if shard is not None:
+        partial = shard.rows(partial[0])
+        tree_sum(1, 2 * channels, partial.reshape(len(partial), -1))
     total, product = partial[0].copy()
     inverse, scale = _scale(variance, None, eps), _scale(variance, weight, eps)
     dx = None
     if needs[0]:
-        dx, share = allocate(x.shape, x.dtype), x.dtype.type(1 / (samples * area))
+        count = (samples if shard is None else shard.samples) * area
+        dx, share = allocate(x.shape, x.dtype), x.dtype.type(1 / count)
         slope, offset = scale * inverse * inverse * product * share, scale * total * share
         threads = parts(samples, x.size // 3)
         kernels.batch_norm_backward(threads, samples, by, flat, area, average, scale, slope, offset, dx.reshape(-1))
-    return dx, product * inverse if weight is not None else None, total
+    by_weight = product * inverse if weight is not None else None
+    if shard is not None:
+        total, by_weight = shard.part_of(total), None if by_weight is None else shard.part_of(by_weight)
+    return dx, by_weight, total
