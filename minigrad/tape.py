@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from minigrad.modes import check_finite, grad_enabled, watching
 if TYPE_CHECKING:
     import weakref
 
+Deliver: TypeAlias = Callable[["Variable", Any], None]
 _births = itertools.count()
 
 
@@ -180,6 +181,15 @@ def history(outputs: Iterable[Variable]) -> list[tuple[Node, Sequence[Edge | Non
     return [(node, node.edges) for node in _by_age(v._node for v in outputs if v._node is not None)]
 
 
+def leaf_uses(outputs: Iterable[Variable]) -> list[Variable]:
+    """The leaves that require grad, once for each use of them, in the order in which a walk back comes there."""
+    ends = list(outputs)
+    leaves = [v for v in ends if v._node is None and v._requires_grad]
+    for node in reversed(_by_age(v._node for v in ends if v._node is not None)):
+        leaves += [edge.target for edge in node.edges if edge is not None and isinstance(edge.target, Variable)]
+    return leaves
+
+
 def _nodes_leading_to(targets: set[tuple[int, int]], roots: Iterable[Node]) -> set[Node]:
     """The nodes through which gradients must pass to reach the targets, keyed by (id of node or leaf, slot)."""
     leading: set[Node] = set()
@@ -250,7 +260,8 @@ def _accumulate(variable: Variable, box: list[Any], create_graph: bool, wrap: An
 class _Pending:
     """Gradients on their way back: those that wait for nodes, youngest first, and those that arrived at leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, deliver: Deliver | None) -> None:
+        self._deliver = deliver
         self.leaves: dict[int, tuple[Variable, list[Any]]] = {}  # each gradient in a box, see `_owned`
         self._heap: list[tuple[int, Node]] = []
         self._nodes: dict[int, list[Any]] = {}
@@ -262,6 +273,9 @@ class _Pending:
             if slots is None:
                 slots = self._nodes[target.order] = [None] * (target.width or 1)
                 heapq.heappush(self._heap, (-target.order, target))
+        elif self._deliver is not None:
+            self._deliver(target, gradient)
+            return
         else:
             _, slots = self.leaves.setdefault(id(target), (target, [None]))
         slots[slot] = gradient if slots[slot] is None else _add(slots[slot], gradient)
@@ -326,13 +340,15 @@ def walk(
     *,
     retain_graph: bool,
     create_graph: bool,
+    deliver: Deliver | None = None,
 ) -> list[Any]:
     """Send `gradients` back from `outputs`; give them at `inputs`, or without inputs add them to the leaves' `.grad`.
 
+    With `deliver` every gradient that comes to a leaf, one for each use of it, is handed to that at once instead.
     Values are arrays, or tensors under `create_graph`, so that what is computed here is recorded in turn.
     """
     wrap = type(outputs[0]).wrap
-    goal, pending = _Goal(outputs, inputs), _Pending()
+    goal, pending = _Goal(outputs, inputs), _Pending(deliver)
     for output, gradient in zip(outputs, gradients, strict=True):
         pending.send(target_of(output), output._slot, gradient)
 

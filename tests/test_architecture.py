@@ -23,6 +23,7 @@ LAYERS = [
     {"autograd", "serialize", "profiler"},
     {"functional"},
     {"nn", "optim"},
+    {"distributed"},
     {"geometry", "interpret", "models", "training"},
     {"classifier", "onnx", "plot"},
     {"gradcheck"},

@@ -3,11 +3,17 @@
 import argparse
 import math
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from minigrad.distributed.launch import launched_rank
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without the usage."""
+    """Says in one line what is wrong, without the usage; of processes that MPI started together one says it."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if launched_rank() == 0:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """Wrong arguments: exit status 2."""

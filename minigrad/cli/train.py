@@ -1,5 +1,6 @@
 """`minigrad train`, which `examples/train_digits.py` calls too."""
 
+import functools
 import importlib
 import json
 from argparse import RawDescriptionHelpFormatter
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import data as datasets, functional as F, optim
+from minigrad import data as datasets, distributed, functional as F, optim
 from minigrad.classifier import Classifier
 from minigrad.cli.parser import Parser, number
 from minigrad.kernels.threads import set_num_threads
@@ -26,6 +27,8 @@ Whatever is chosen, the defaults too, is chosen on validation images, which are 
 set is looked at once, at the end. Ctrl-C ends training after the current batch: what was learnt until then is tested,
 drawn and kept, and the exit status is 130; --resume then goes on from there, and ends with the same weights, bit for
 bit, as if nothing had happened. A second Ctrl-C ends the program at once.
+
+`mpiexec -n 4 minigrad train ...` shares the work among four processes, here or on several machines: same results.
 """
 
 
@@ -38,26 +41,27 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
         manual_seed(args.seed)
         if args.threads:
             set_num_threads(args.threads)
-        data = enlarged(datasets.load(args.data, args.root), MODELS[args.model].smallest)
-        if not len(data.test):
-            raise ValueError(f"{data.name} has no test images")
+        is_first = distributed.get_rank() == 0
+        data = prepared(args)
         train, validation = data.train.holdout(VALIDATION, args.seed)
-        args.out = args.out or Path("runs") / f"{data.name}-{args.model}"
-        args.out.mkdir(parents=True, exist_ok=True)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     args.epochs = args.epochs or epochs_for(train)
     args.batch_size = args.batch_size or MODELS[args.model].batch_size
     classifier = Classifier(args.model, train.image_shape, data.classes, data.name)
     parameters = sum(parameter.numel() for parameter in classifier.model.parameters())
-    print(f"{data.name}: {len(train)} training, {len(validation)} validation and {len(data.test)} test images")
-    print(f"{args.model}: {parameters} parameters; {args.epochs} epochs; results go to {args.out}")
+    if is_first:
+        print(f"{data.name}: {len(train)} training, {len(validation)} validation and {len(data.test)} test images")
+        print(f"{args.model}: {parameters} parameters; {args.epochs} epochs; results go to {args.out}")
 
     stop = StopOnInterrupt()
     try:
         history = learn(classifier, train, validation, args, stop)
     except (CheckpointError, FloatingPointError, OSError) as error:
         parser.fail(error)
+    status = 130 if stop.pressed else 0
+    if not is_first:
+        return status
     scores = classifier.scores(data.test.images)  # the one look at the test set
     right = accuracy(scores, data.test.labels)
     weights = fingerprint(classifier.model)
@@ -72,7 +76,27 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> int
     draw(args.out, title, classifier, history, data.test, scores)
     print(f"weights: {weights}")
     print(f"test accuracy: {right:.4f}")
-    return 130 if stop.pressed else 0
+    return status
+
+
+def prepared(args: Any) -> datasets.DataSet:
+    """The images, and a folder for the results: of several processes one downloads and makes what is missing."""
+
+    @functools.cache
+    def load() -> datasets.DataSet:
+        data = datasets.load(args.data, args.root)
+        if not len(data.test):
+            raise ValueError(f"{data.name} has no test images")
+        return data
+
+    def prepare() -> Path:
+        out: Path = args.out or Path("runs") / f"{load().name}-{args.model}"
+        out.mkdir(parents=True, exist_ok=True)
+        return out
+
+    group = distributed.group()
+    args.out = prepare() if group is None else group.from_first(prepare)
+    return enlarged(load(), MODELS[args.model].smallest)
 
 
 def learn(

@@ -56,8 +56,15 @@ class Batches:
         return self.samples // self.batch_size if self.drop_last else -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
+        return self.dealt(lambda samples: slice(0, samples))
+
+    def dealt(self, held: Callable[[int], slice]) -> Iterator[tuple[NDArray[Any], ...]]:
+        """An epoch for one of several processes that share its batches.
+
+        Of all arrays but the last, which holds the targets, it gives the samples that `held(samples)` says of a batch.
+        """
         # Not itself a generator, whose body would wait for the first batch: two iterators are two epochs.
-        walk = self._walk(self.order(self.epoch), self.epoch, self.batch)
+        walk = self._walk(self.order(self.epoch), self.epoch, self.batch, held)
         self.epoch, self.batch = self.epoch + 1, 0
         return walk
 
@@ -71,15 +78,21 @@ class Batches:
         epoch = whole("Batches: epoch", epoch, least=0)
         return permutation(self.samples, self.seed, epoch) if self.shuffle else np.arange(self.samples)
 
-    def _walk(self, order: Indices, epoch: int, begin: int) -> Iterator[tuple[NDArray[Any], ...]]:
+    def _walk(
+        self, order: Indices, epoch: int, begin: int, held: Callable[[int], slice]
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        last = len(self.arrays) - 1
         for start in range(begin * self.batch_size, len(self) * self.batch_size, self.batch_size):
             batch = order[start : start + self.batch_size]
+            mine = batch[held(len(batch))]
             first, *others = (
-                np.ascontiguousarray(array.take(batch, axis=0), dtype=array.dtype.newbyteorder("="))
-                for array in self.arrays
+                np.ascontiguousarray(
+                    array.take(batch if i == last else mine, axis=0), dtype=array.dtype.newbyteorder("=")
+                )
+                for i, array in enumerate(self.arrays)
             )
             if self._are_pixels:
                 first = scaled(first)
             if self.augment is not None:
-                first = self.augment(first, batch, self.seed, epoch)
+                first = self.augment(first, mine, self.seed, epoch)
             yield first, *others

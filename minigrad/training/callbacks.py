@@ -100,6 +100,7 @@ class StopOnInterrupt(Callback):
             self._usual = signal.signal(signal.SIGINT, press)
 
     def end(self, run: Run) -> None:
+        self.pressed = self.pressed or run.interrupted  # also where the signal came to another process of the run
         if self._usual is not None:
             signal.signal(signal.SIGINT, self._usual)
             self._usual = None

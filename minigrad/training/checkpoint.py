@@ -43,22 +43,30 @@ class Checkpoint(Callback):
         return self.path.with_name(f"{self.path.stem}.previous{self.path.suffix}")
 
     def restore(self, run: Run) -> bool:
-        """Let a run go on from the file, if there is one: whether there was."""
-        # Between the two renames of `save` there is only the previous one.
-        path = next((path for path in (self.path, self.previous) if path.exists()), None)
-        if path is None:
+        """Let a run go on from the file, if there is one: whether there was. Of several processes one reads it."""
+        state = self._read() if run.group is None else run.group.from_first(self._read)
+        if state is None:
             return False
-        try:
-            state = read(path)
-        except ValueError as error:
-            rest = f"; the one before it is {self.previous}" if path != self.previous and self.previous.exists() else ""
-            raise CheckpointError(f"{path} cannot be read: {error}{rest}") from error
         try:
             run.load_state_dict(state)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is no checkpoint to go on from: {error}") from error
+            raise CheckpointError(f"{self._latest()} is no checkpoint to go on from: {error}") from error
         self.written = run.epoch, run.batch
         return True
+
+    def _latest(self) -> Path | None:
+        """The file to go on from; between the two renames of `save` there is only the previous one."""
+        return next((path for path in (self.path, self.previous) if path.exists()), None)
+
+    def _read(self) -> Any:
+        path = self._latest()
+        if path is None:
+            return None
+        try:
+            return read(path)
+        except ValueError as error:
+            rest = f"; the one before it is {self.previous}" if path != self.previous and self.previous.exists() else ""
+            raise CheckpointError(f"{path} cannot be read: {error}{rest}") from error
 
     def save(self, run: Run) -> None:
         if self.written == (run.epoch, run.batch):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minigrad import functional as F, nn
+from minigrad import distributed, functional as F, nn
 from minigrad.data import Batches, Split
 from minigrad.optim import Adam, Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
@@ -58,6 +58,9 @@ def fit(
     `checkpoint_every` seconds have passed; with `resume` a run goes on from there, or from the beginning where there
     is none, and ends with the same bits as one that was never left off. `settings` are further facts that make the run
     what it is: a checkpoint with others is refused.
+
+    Processes that `mpiexec` started together share every batch, and end with the same bits as one would: see
+    `mg.distributed`. Callbacks run on all of them; the bar and the checkpoint are the first one's.
     Units: loss as its function gives it (nats per sample for cross-entropy); seconds.
     Raises: TypeError, ValueError for settings or data that do not fit; FloatingPointError when the loss is no number
     any more; CheckpointError when the file is damaged, something else, or of another run.
@@ -72,7 +75,9 @@ def fit(
     batches = data if isinstance(data, Batches) else Batches(_arrays(data), batch_size, seed=seed)
     if not len(batches):
         raise ValueError(f"fit: need at least one batch, got {batches.samples} samples")
+    group = distributed.group()
     keeper = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+    shown = [*([Progress()] if progress else []), *([keeper] if keeper else [])]
     run = Run(
         model=model,
         batches=batches,
@@ -84,14 +89,18 @@ def fit(
         validation=validation,
         epochs=epochs,
         accumulate=accumulate,
-        callbacks=[*callbacks, *([Progress()] if progress else []), *([keeper] if keeper else [])],
+        callbacks=list(callbacks),
         settings=_facts(batches, accumulate) | dict(settings or {}),
+        group=group,
+        keepers=shown if group is None or group.rank == 0 else [],
     )
-    if keeper and resume:
-        keeper.restore(run)
-    with _started(run):
-        while not run.finished and not run.interrupted:
-            _epoch(run)
+    with contextlib.nullcontext() if group is None else group.together():
+        run.share()
+        if keeper and resume:
+            keeper.restore(run)
+        with _started(run):
+            while not run.finished and not run.interrupted:
+                _epoch(run)
     return run.history
 
 
@@ -112,7 +121,7 @@ def _facts(batches: Batches, accumulate: int) -> dict[str, Any]:
 def _started(run: Run) -> Iterator[None]:
     """The callbacks' start, and their end whatever happens."""
     with contextlib.ExitStack() as ends:
-        for callback in run.callbacks:
+        for callback in (*run.callbacks, *run.keepers):
             callback.start(run)
             ends.callback(callback.end, run)
         yield
@@ -121,27 +130,24 @@ def _started(run: Run) -> Iterator[None]:
 def _epoch(run: Run) -> None:
     """Train on the rest of an epoch, and note what became of it."""
     run.model.train()
-    run.batches.set_epoch(run.epoch, run.batch)
     begun = time.perf_counter() - run.sums.seconds
-    for group in _groups(iter(run.batches), run.accumulate):
+    for group in _groups(run.batches_of_epoch(), run.accumulate):
         _step(run, group)
         run.sums.seconds = time.perf_counter() - begun
-        for callback in run.callbacks:
-            callback.step(run)
+        run.tell("step")
         if run.stopped or run.interrupted:
             break
     row: Row = {"epoch": run.epoch + 1, "samples": run.sums.samples, **run.sums.means()}
     row |= {"lr": run.optimizer.param_groups[0]["lr"], "seconds": run.sums.seconds}
     if run.validation is not None:
-        found = evaluate(run.model, run.validation, loss=run.loss, metrics=run.metrics)
+        found = evaluate(run.network, run.validation, loss=run.loss, metrics=run.metrics)
         row |= {f"validation_{name}": value for name, value in found.items()}
     run.history.append(row)
     if run.batch >= len(run.batches) or run.stopped:
         if run.scheduler and run.scheduler_interval == "epoch":
             run.scheduler.step()
         run.epoch, run.batch, run.sums = run.epoch + 1, 0, Sums()
-        for callback in run.callbacks:
-            callback.epoch(run)
+        run.tell("epoch")
 
 
 def _step(run: Run, group: list[tuple[np.ndarray, ...]]) -> None:
@@ -149,7 +155,7 @@ def _step(run: Run, group: list[tuple[np.ndarray, ...]]) -> None:
     run.optimizer.zero_grad()
     samples = sum(len(batch[-1]) for batch in group)
     for *inputs, targets in group:
-        outputs = run.model(*inputs)
+        outputs = run.outputs(len(targets), inputs)
         loss = run.loss(outputs, targets)
         value = loss.item()
         if not math.isfinite(value):

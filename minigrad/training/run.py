@@ -1,10 +1,10 @@
 """A training run under way: what the loop changes, callbacks see, and a checkpoint keeps."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from minigrad import nn, random
+from minigrad import distributed, nn, random
 from minigrad.data import Batches
 from minigrad.optim import Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
@@ -12,6 +12,7 @@ from minigrad.training.evaluation import Metric
 from minigrad.training.history import History, Row
 
 if TYPE_CHECKING:
+    from minigrad.distributed.group import Group
     from minigrad.training.callbacks import Callback
 
 
@@ -52,6 +53,8 @@ class Run:
     accumulate: int
     callbacks: "list[Callback]"
     settings: Mapping[str, Any]  # a checkpoint of a run with others is refused
+    group: "Group | None" = None  # the processes that share the batches, if there are several
+    keepers: "list[Callback]" = dataclasses.field(default_factory=list)  # callbacks that show or write, after the rest
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -59,6 +62,45 @@ class Run:
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     interrupted: bool = False
+    _is_to_leave_off: bool = False
+    _shared: distributed.DistributedDataParallel | None = None
+
+    def share(self) -> None:
+        """Begin alike on all processes: with the weights and the random numbers of the first one.
+
+        Raises: ValueError where they are to do different things.
+        """
+        if self.group is None:
+            return
+        facts = self.group.from_first(lambda: dict(self.settings))
+        if self.group.any(facts != dict(self.settings))[0]:
+            raise ValueError(f"fit: the processes have different data or settings, the first one {facts}")
+        self._shared = distributed.DistributedDataParallel(self.model)
+        random.set_rng_state(self.group.from_first(random.get_rng_state))
+
+    @property
+    def network(self) -> nn.Module:
+        """The model as it is called with whole batches."""
+        return self._shared or self.model
+
+    def outputs(self, samples: int, inputs: list[Any]) -> Any:
+        """The model's outputs for a batch of so many samples, given what of its inputs this process holds."""
+        return self._shared.of_run(samples, *inputs) if self._shared else self.model(*inputs)
+
+    def batches_of_epoch(self) -> Iterator[tuple[Any, ...]]:
+        """The rest of the epoch that the run is in; of the inputs what this process holds."""
+        self.batches.set_epoch(self.epoch, self.batch)
+        group = self.group
+        return iter(self.batches) if group is None else self.batches.dealt(lambda samples: group.shard(samples).held)
+
+    def tell(self, event: Literal["step", "epoch"]) -> None:
+        """Call the callbacks; all processes stop or leave off if one of them is to."""
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+        if self.group is not None:
+            self.stopped, self.interrupted = self.group.any(self.stopped, self._is_to_leave_off)
+        for keeper in self.keepers:
+            getattr(keeper, event)(self)
 
     def stop(self) -> None:
         """End training after this step: its epoch counts as it is, and the run is finished."""
@@ -66,7 +108,8 @@ class Run:
 
     def interrupt(self) -> None:
         """Leave off after this step; a checkpoint lets the run go on another time."""
-        self.interrupted = True
+        self._is_to_leave_off = True
+        self.interrupted = self.group is None  # or all of them do after the next step that they take together
 
     @property
     def finished(self) -> bool:
