@@ -15,6 +15,7 @@ public_modules = [
     "minigrad.data",
     "minigrad.models",
     "minigrad.training",
+    "minigrad.distributed",
     "minigrad.interpret",
     "minigrad.plot",
     "minigrad.onnx",

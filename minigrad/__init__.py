@@ -7,7 +7,7 @@ from types import ModuleType
 if importlib.util.find_spec("minigrad.kernels") is None:  # another folder, mapped here by the installation
     raise ModuleNotFoundError("minigrad is not installed: run `python -m pip install -e .` in its checkout")
 
-from minigrad import data, functional, interpret, models, nn, optim, training
+from minigrad import data, distributed, functional, interpret, models, nn, optim, training
 from minigrad.autograd import grad, hessian, jacobian, jvp, vjp
 from minigrad.geometry import explain, summary
 from minigrad.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -104,6 +104,7 @@ __all__ = [
     "cosh",
     "data",
     "detect_anomaly",
+    "distributed",
     "einsum",
     "enable_grad",
     "equal",

@@ -250,14 +250,14 @@ def own_environment(monkeypatch):
 
 @pytest.mark.usefixtures("own_environment")
 def test_a_wrong_section_is_named_with_the_right_ones(capsys):
-    assert program.main(["--only", "steps", "stpes"]) == 2
+    assert program.main(["steps", "stpes"]) == 2
     assert "no section stpes; there are machine, steps," in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("own_environment")
 def test_a_section_is_run_shown_and_kept(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(program, "installed", lambda *args, **settings: [("ours", {})])
-    arguments = ["--only", "adam", "--turns", "3", "--threads", str(mg.get_num_threads()), "--out", str(tmp_path)]
+    arguments = ["adam", "--turns", "3", "--threads", str(mg.get_num_threads()), "--out", str(tmp_path)]
     assert program.main(arguments) == 0
     (table,) = json.loads((tmp_path / "benchmarks.json").read_text())["tables"]
     assert [(row["model"], row["parameters"]) for row in table["rows"]] == [("lenet5", 61706), ("cnn", 65642)]
@@ -277,7 +277,7 @@ def test_a_quick_run_begins_nothing_when_time_is_over(monkeypatch, tmp_path, cap
     monkeypatch.setattr(program, "limit_threads", lambda count: None)
     monkeypatch.setattr(program, "QUICK_END", 0.0)
     assert program.main(["--quick", "--out", str(tmp_path)]) == 0
-    assert "- time was over; the rest: python -m tests.benchmarks --only machine steps" in capsys.readouterr().out
+    assert "- time was over; the rest: python -m tests.benchmarks machine steps" in capsys.readouterr().out
 
 
 def test_a_peer_that_is_not_installed_is_a_note_with_the_command(monkeypatch):

@@ -24,10 +24,10 @@ class DistributedDataParallel(nn.Module):
         model = mg.distributed.DistributedDataParallel(model)
         loss = F.cross_entropy(model(images), labels)      # the same images and labels, and so the same loss, on all
 
-    Every process calls it with the whole batch, computes its own run of it (`mg.shards.Shard`), and gets the outputs
-    of all. So what follows, loss and metrics, is the same everywhere; and with the gradients, which are summed over the
-    processes while the walk back goes on, every process takes the same step. At the start the weights are those of the
-    first process. Alone, a process computes the whole batch.
+    Every process calls it with the whole batch, computes its own run of it, and gets the outputs of all. So what
+    follows, loss and metrics, is the same everywhere; and with the gradients, which are summed over the processes while
+    the walk back goes on, every process takes the same step. At the start the weights are those of the first process.
+    Alone, a process computes the whole batch.
 
     Bits: outputs and gradients are those of one process, whatever the number of processes and threads, where each
     parameter meets the batch as it is, once or several times. To rounding they are where a weight is first computed

@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     from .worker import Worker
 
     known = sections()
-    unknown = [name for name in options.only or () if name not in known]
+    unknown = [name for name in options.sections if name not in known]
     if unknown:
         print(f"no section {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    chosen = options.only or [name for name, section in known.items() if section.quick or not options.quick]
+    chosen = options.sections or [name for name, section in known.items() if section.quick or not options.quick]
     notes: list[str] = []
     peers = [Worker(*peer, options.threads) for peer in installed(notes, compiling=not options.quick)]
     report = Report(describe(options.threads), notes=notes)
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number, section in enumerate(known[name] for name in chosen):
         start = time.perf_counter()
         if start >= end:
-            notes.append(f"time was over; the rest: python -m tests.benchmarks --only {' '.join(chosen[number:])}")
+            notes.append(f"time was over; the rest: python -m tests.benchmarks {' '.join(chosen[number:])}")
             break
         print(f"{section.name} ...", file=sys.stderr, flush=True)
         rows = list(before(end, section.rows(bench)))
@@ -78,7 +78,7 @@ def command_line(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the main rows in a few turns: under two minutes")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of every library")
     parser.add_argument("--turns", type=int, help="of each library per comparison")
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="sections to run; a wrong name lists them")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="what to run; a wrong name lists all")
     parser.add_argument("--out", type=Path, default=Path("runs") / "benchmarks", help="folder for the tables")
     options = parser.parse_args(arguments)
     if options.threads < 1 or (options.turns is not None and options.turns < 1):

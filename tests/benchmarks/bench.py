@@ -67,7 +67,7 @@ class Section(NamedTuple):
 
 
 SECTIONS: dict[str, Section] = {}
-MODULES = "limits steps convolutions pointwise products denormals mnist processes sweep".split()
+MODULES = "limits steps convolutions pointwise products denormals mnist processes distributed sweep".split()
 
 
 def sections() -> dict[str, Section]:

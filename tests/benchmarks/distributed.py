@@ -1,0 +1,100 @@
+"""Several processes: what a step takes and sends on this machine, and a model of many more."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .bench import Bench, Row, judged, section
+from .peers import is_installed
+from .processes import KEPT, ROOT
+
+STEPS = 200
+WORK = (("lenet5", 64), ("lenet5", 512), ("cnn", 64))
+RANKS = (8, 64, 512)
+SAMPLES = 64  # of each process in the model
+
+
+def run(library: str, model: str, samples: int, processes: int, threads: int = 1) -> dict[str, Any] | None:
+    """What the processes' first one printed; None where there is no mpiexec."""
+    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    if mpiexec is None:
+        return None
+    command = [mpiexec, "-n", str(processes), sys.executable, "-m", "tests.benchmarks.ranks", library, model]
+    command += ["--batch", str(samples), "--steps", str(STEPS), "--threads", str(threads)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | KEPT, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@section("Training steps on several processes", quick=False)
+def distributed(bench: Bench) -> Iterator[Row]:
+    """One batch, shared by processes of one thread each on the cores of this machine; Adam. Beside it two threads of
+    one process, and PyTorch's DistributedDataParallel on gloo.
+
+    `sent` is what one process sends, of gradients; `ring` the bytes that a ring would send; `hidden` the share of the
+    time that the sums take by themselves for which the step does not wait.
+    """
+    for model, samples in WORK:
+        one = run("ours", model, samples, 1)
+        two = run("ours", model, samples, 2)
+        threads = run("ours", model, samples, 1, threads=2)
+        if one is None or two is None or threads is None:
+            bench.notes.append('several processes are left out: python -m pip install "mpi4py" "mpich"')
+            return
+        row: Row = {"model": model, "batch": samples, "1 process ms": one["step"] * 1e3, "2 ms": two["step"] * 1e3}
+        row |= {"times 1 process": one["step"] / two["step"], "2 threads ms": threads["step"] * 1e3}
+        row |= {"sent kB": two["sent"] / 1e3, "of a ring's": two["sent"] / ring(model, 2), "buckets": two["buckets"]}
+        row |= {"sums alone us": two["alone"] * 1e6, "waited us": two["exposed"] * 1e6}
+        row["hidden"] = max(0.0, 1 - two["exposed"] / two["alone"])
+        if is_installed("torch"):
+            alone, shared = (run("torch", model, samples, processes) for processes in (1, 2))
+            assert alone is not None
+            assert shared is not None
+            row |= {"torch 2 ms": shared["step"] * 1e3, "times torch": shared["step"] / two["step"]}
+            row["torch times 1 process"] = alone["step"] / shared["step"]
+        yield judged(row, at_most={"of a ring's": 1.01})
+
+
+@section("A model of many processes", quick=False)
+def distributed_model(bench: Bench) -> Iterator[Row]:
+    """Computed, not measured: 64 samples for each process of one thread, from what two processes on this machine take.
+
+    t(R) = t(1) + loss(64 R) - loss(64) + exposed. By itself, what is sent takes in each bucket 2 (R - 1) latencies, and
+    the bytes of a ring over the bandwidth; the walk back hides all but the last bucket, as far as it lasts; the outputs
+    of all go once around. Latency and bandwidth are those of messages in this machine's memory: a network has others.
+    """
+    for model in ("lenet5", "cnn"):
+        one, two = run("ours", model, SAMPLES, 1), run("ours", model, 2 * SAMPLES, 2)
+        if one is None or two is None:
+            return
+        for ranks in RANKS:
+            yield {"model": model, "processes": ranks} | predicted(one, two, ranks, ring(model, ranks))
+
+
+def predicted(one: dict[str, Any], two: dict[str, Any], ranks: int, sent: float) -> Row:
+    """The row of a number of processes, from steps on one and on two."""
+    latency, bandwidth, buckets = two["latency"], two["bandwidth"], two["buckets"]
+    sums = buckets * 2 * (ranks - 1) * latency + sent / bandwidth
+    exposed = max(sums / buckets, sums - one["backward"])
+    outputs = math.log2(ranks) * latency + SAMPLES * (ranks - 1) * 40 / bandwidth
+    step = one["step"] + one["loss"] * (ranks - 1) + exposed + outputs
+    row: Row = {
+        "latency us": latency * 1e6,
+        "GB/s": bandwidth / 1e9,
+        "sums ms": sums * 1e3,
+        "exposed ms": exposed * 1e3,
+    }
+    return row | {"step ms": step * 1e3, "times 1 process": ranks * one["step"] / step}
+
+
+def ring(model: str, ranks: int) -> float:
+    """The bytes of gradients that each process of a ring sends."""
+    from .models import shapes
+
+    return 2 * (ranks - 1) / ranks * 4 * sum(map(math.prod, shapes(model)))
