@@ -50,7 +50,7 @@ def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: b
         )
         da = da if da.shape == a.shape else sum_to(da, shape=a.shape)
     if needs[1] and len(b.shape) == 2 and not transpose_a:
-        x, g = (shapes.reshape(y, shape=(math.prod(y.shape[:-1]), y.shape[-1])) for y in (a, dy))
+        x, g = map(_as_rows, (a, dy))
         pair = (g, x) if transpose_b else (x, g)
         db = OPS["linear_weight_gradient"](*pair, rows=max(1, math.prod(a.shape[1:-1])))
     elif needs[1]:
@@ -61,6 +61,10 @@ def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: b
         )
         db = db if db.shape == b.shape else sum_to(db, shape=b.shape)
     return da, db
+
+
+def _as_rows(x: Array) -> Any:
+    return x if len(x.shape) == 2 else shapes.reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def matmul(a: Array, b: Array) -> Any:

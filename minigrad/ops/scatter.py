@@ -33,20 +33,33 @@ def add_over_batch(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndar
     chunks = -(-len(rows) // CHUNK)
     chunk = np.arange(len(rows)) // CHUNK
     keys = rows * chunks + chunk.reshape(-1, *(1,) * (rows.ndim - 1))
-    held, places = np.unique(keys, return_inverse=True)
-    sums = np.zeros((len(held), *row), x.dtype)
-    np.add.at(sums, places.reshape(-1), values)
+    held, sums = _by_key(keys.reshape(-1), values)
     chosen, branch = np.divmod(held, chunks)
+    at = np.arange(len(held))
     while branch.any():
         branch >>= 1
-        is_second = (chosen[1:] == chosen[:-1]) & (branch[1:] == branch[:-1])
-        second = np.flatnonzero(is_second) + 1
-        sums[second - 1] += sums[second]
-        kept = np.delete(np.arange(len(chosen)), second)
-        chosen, branch, sums = chosen[kept], branch[kept], sums[kept]
+        is_second = np.append(False, (chosen[1:] == chosen[:-1]) & (branch[1:] == branch[:-1]))
+        second = np.flatnonzero(is_second)
+        sums[at[second - 1]] += sums[at[second]]
+        chosen, branch, at = chosen[~is_second], branch[~is_second], at[~is_second]
     y = np.zeros(shape, x.dtype)
-    y.reshape(-1, *row)[chosen] = sums
+    y.reshape(-1, *row)[chosen] = sums[at]
     return y
+
+
+def _by_key(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The keys in order, each once, and of each the sum of its values, one after the other."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    counts = np.diff(np.append(starts, len(keys)))
+    sums = values[order[starts]] + values.dtype.type(0)  # as a sum that begins at 0: never -0
+    more, number = np.flatnonzero(counts > 1), 1
+    while more.size:
+        sums[more] += values[order[starts[more] + number]]
+        number += 1
+        more = more[counts[more] > number]
+    return ordered[starts], sums
 
 
 def _rows(index: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
