@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.kernels import matmul as kernels
+from minigrad.kernels.reduce import CHUNK
 from minigrad.kernels.threads import parts
 from minigrad.kernels.tile import COLUMNS, ROWS
-from minigrad.ops.batch import CHUNK, add_branches, chunk_and_group, sum_over_batch
+from minigrad.ops.batch import add_branches, chunk_and_group, sum_over_batch
 from minigrad.ops.correlation import lanes
 from minigrad.ops.memory import allocate
 from minigrad.ops.reduce import channel_sum
