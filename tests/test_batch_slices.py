@@ -10,6 +10,7 @@ from batch_cases import CASES, LAYER_REASONS, LAYERS, OPS, REASONS, Case
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.kernels import threads
 from minigrad.models import MODELS
 
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -47,15 +48,15 @@ def results(case, batch, shared, leaves, dys):
     return [[a.detach().numpy() for a in group] for group in (ys, found[: len(xs)], found[len(xs) :])]
 
 
-def assert_runs_agree(case, count, length, dtype, leaves=(), threads=None):
-    """Compare a batch with its runs, these computed on so many threads."""
+def assert_runs_agree(case, count, length, dtype, leaves=(), runs_on=None):
+    """Compare a batch with its runs, these computed on `runs_on` threads."""
     batch, shared = case.drawn(count, dtype)
     rng = np.random.default_rng(6)
     ys = outputs_of(case.function, [*batch, *shared])
     dys = [rng.standard_normal(y.shape).astype(y.dtype) for y in ys]
     whole = results(case, batch, shared, leaves, dys)
-    if threads:
-        mg.set_num_threads(threads)
+    if runs_on:
+        mg.set_num_threads(runs_on)
     runs = []
     for start in range(0, count, length):
         some = slice(start, start + length)
@@ -75,6 +76,23 @@ def test_an_op_of_a_batch_is_that_of_its_runs(name, dtype):
     for case in CASES[name]:
         for count, length in RUNS:
             assert_runs_agree(case, count, length, dtype)
+
+
+@pytest.fixture
+def all_threads(monkeypatch):
+    """How many there are, each with a share of the least work."""
+    monkeypatch.setattr(threads, "LEAST_WORK", 0)
+    monkeypatch.setattr(threads, "LEAST_WORK_OF_POOL", 0)
+    count = mg.get_num_threads()
+    yield count
+    mg.set_num_threads(count)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_an_op_of_a_batch_on_all_threads_is_that_of_its_runs_on_one(name, all_threads):
+    for case in CASES[name]:
+        mg.set_num_threads(all_threads)
+        assert_runs_agree(case, 43, 16, np.float32, runs_on=1)
 
 
 def test_every_op_is_in_the_table_or_has_a_reason():
@@ -99,13 +117,6 @@ def test_every_layer_is_in_the_table_or_has_a_reason():
     assert not LAYERS.keys() & LAYER_REASONS.keys()
 
 
-@pytest.fixture
-def all_threads():
-    count = mg.get_num_threads()
-    yield count
-    mg.set_num_threads(count)
-
-
 def learns_directly(name, module):
     """Whether a parameter meets the batch as it is: a batch norm's weight does not, where it does not train."""
     return not (isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and name == "weight")
@@ -123,4 +134,4 @@ def test_a_model_of_a_batch_on_all_threads_is_that_of_its_runs_on_one(name, dtyp
     leaves = [p for m in model.modules() for n, p in m.named_parameters(recurse=False) if learns_directly(n, m)]
     for count, length in ((25, 8), (40, 16)):
         mg.set_num_threads(all_threads)
-        assert_runs_agree(Case(model, ((1, 28, 28),)), count, length, dtype, leaves, threads=1)
+        assert_runs_agree(Case(model, ((1, 28, 28),)), count, length, dtype, leaves, runs_on=1)

@@ -5,9 +5,9 @@ The promise, where the first dimension of whatever depends on a batch numbers it
 have in its run alone, and the gradient of a parameter that meets the batch once, as it is or moved (reshaped, permuted,
 broadcast), those of the same tree over the runs' gradients.
 
-It holds for every op but where values of several samples meet in forward (`sum` and `mean` over the batch, the mean of a
-loss, batch norm in training), and for dropout, which counts values from the batch's first one. A parameter that is used
-twice or computed with beforehand has no such gradient: there the tree is over what each use sends back.
+It holds for every op but where values of several samples meet in forward (`sum` and `mean` over the batch, the mean of
+a loss, batch norm in training), and for dropout, which counts values from the batch's first one. A parameter that is
+used twice or computed with beforehand has no such gradient: there the tree is over what each use sends back.
 """
 
 from collections.abc import Callable, Iterable
