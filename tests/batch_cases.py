@@ -69,12 +69,10 @@ _DOMAINS = {"acosh": (1.1, 3.0)} | dict.fromkeys(
     ("log", "sqrt", "power", "divide", "floor_divide", "remainder", "binary_cross_entropy"), (0.1, 0.9)
 )
 for _name, _op in OPS.items():
-    if _op.broadcasts and _op.builtin:
+    if _op.broadcasts and _op.builtin and _name != "where":
         _about = dict(zip(("low", "high"), _DOMAINS.get(_name, (-0.9, 0.9)), strict=True))
         _call: Callable[..., Any] = (lambda x: OPS["clip"](x, min=-0.5, max=0.5)) if _name == "clip" else _op
         _count = len(_op._inputs)
-        if _name == "where":
-            continue
         add(_name, Case(_call, ((3, 7),) * _count, **_about), Case(_call, ((),) * _count, **_about))
         if _count > 1:
             for _sample, _shared in (
@@ -224,16 +222,15 @@ def windows(name: str, sizes: Sizes, size: Any, *rest: Any, **settings: Any) -> 
     return of(name, axes=window_axes("cases", sizes, size, stride, padding, dilation), **settings)
 
 
-_CONVOLUTIONS: list[tuple[Sizes, Sizes, Sizes, tuple[Any, ...]]] = [  # a sample, its outputs, a weight, windows
-    ((2, 6, 5), (3, 6, 5), (3, 2, 3, 3), (3, 1, 1)),
-    ((1, 6, 6), (14, 3, 2), (14, 1, 2, 3), ((2, 3), 2)),
-    ((5, 4, 5), (40, 4, 5), (40, 5, 1, 1), (1,)),
-    ((16, 5, 4), (17, 5, 4), (17, 16, 3, 3), (3, 1, 1)),
-    ((3, 12, 9), (16, 12, 9), (16, 3, 1, 1), (1,)),
+_CONVOLUTIONS: list[tuple[Sizes, Sizes, Sizes, Sizes]] = [  # a sample, its outputs, a weight; stride and padding
+    ((2, 6, 5), (3, 6, 5), (3, 2, 3, 3), (1, 1)),
+    ((1, 6, 6), (14, 3, 2), (14, 1, 2, 3), (2, 0)),
+    ((5, 4, 5), (40, 4, 5), (40, 5, 1, 1), (1, 0)),
+    ((16, 5, 4), (17, 5, 4), (17, 16, 3, 3), (1, 1)),
+    ((3, 12, 9), (16, 12, 9), (16, 3, 1, 1), (1, 0)),
 ]
-for _x, _y, _w, _window in _CONVOLUTIONS:
+for _x, _y, _w, _rest in _CONVOLUTIONS:
     _sizes, _size, _k = _x[1:], _w[2:], _w[:1]
-    _rest = _window[1:]
     for _name in ("conv2d", "conv2d_relu", "conv2d_relu_max_pool2d"):
         _chain = windows(_name, _sizes, _size, *_rest)
         add(_name, Case(_chain, (_x,), (_w, _k)), Case(_chain, (_x,), (_w,)))
