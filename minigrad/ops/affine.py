@@ -3,23 +3,16 @@
 Where a sample is several rows of the input, `rows` says how many: sums over the batch go by chunks of samples.
 """
 
-import functools
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import matmul as kernels
-from minigrad.kernels.threads import parts
-from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.op import Array, op
 from minigrad.ops.activation import relu_vjp
-from minigrad.ops.batch import add_branches, chunk_and_group
 from minigrad.ops.checks import one_dtype, one_float_dtype
-from minigrad.ops.correlation import lanes
 from minigrad.ops.geometry import integer
-from minigrad.ops.linalg import Plan, multiply_stacks, nothing, plan_product, product
-from minigrad.ops.memory import allocate
+from minigrad.ops.linalg import product
+from minigrad.ops.products import batch_products, multiply_stacks
 from minigrad.ops.reduce import channel_sum
 from minigrad.ops.shape import expand, reshape
 
@@ -76,7 +69,7 @@ def linear_weight_gradient(dy: Array, x: Array, *, rows: int = 1) -> Any:
     integer("linear_weight_gradient", "rows", rows, 1)
     if dy.dtype.kind != "f":
         return np.matmul(dy.T, x), (dy, x, rows)
-    return _gradients(dy, x, None, False, rows)[0], (dy, x, rows)
+    return batch_products(dy, x, None, False, rows)[0], (dy, x, rows)
 
 
 @linear_weight_gradient.vjp(masked=True)
@@ -93,7 +86,7 @@ def linear_gradients(dy: Array, x: Array, w: Array = None, *, with_bias: bool = 
     if w is not None and w.shape != (dy.shape[1], x.shape[1]):
         raise ValueError(f"linear_gradients: need w (K, C) = {(dy.shape[1], x.shape[1])}, got {w.shape}")
     integer("linear_gradients", "rows", rows, 1)
-    outputs = [y for y in _gradients(dy, x, w, with_bias, rows) if y is not None]
+    outputs = [y for y in batch_products(dy, x, w, with_bias, rows) if y is not None]
     return tuple(outputs), (dy, x, w, with_bias, rows)
 
 
@@ -115,65 +108,3 @@ def linear_gradients_vjp(
     by_x = product(dy, of_weight) if needs[1] and of_weight is not None else None
     by_w = linear_weight_gradient(dy, of_input, rows=rows) if needs[2] and of_input is not None else None
     return by_dy, by_x, by_w
-
-
-class _Task(NamedTuple):
-    """What the shapes of so many samples say: of the kernel's items, and what it takes."""
-
-    items: int
-    work: int
-    counts: np.ndarray
-    product: Plan
-    sizes: np.ndarray
-    scratch: int
-
-
-@functools.lru_cache(maxsize=256)
-def _task(samples: int, filters: int, columns: int, chunk: int, with_input: bool, with_bias: bool, step: int) -> _Task:
-    plan = plan_product((samples, filters), (filters, columns), False, False, step)
-    tiles, width = -(-filters // ROWS), COLUMNS * step
-    counts = plan.items if with_input else 0, tiles * -(-columns // width) + (-(-filters // width) if with_bias else 0)
-    return _Task(
-        max(counts),
-        samples * filters * columns * (1 + with_input) // 30,
-        np.array(counts, np.int64),
-        plan,
-        np.array((samples, filters, columns, kernels.block_of(samples), chunk), np.int64),
-        kernels.backward_scratch(samples, filters, step),
-    )
-
-
-def _gradients(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, with_bias: bool, rows: int
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """dw, with w also dx, and db if asked: group after group of samples, each sum a branch of the batch's tree."""
-    shape = dy.shape[1], x.shape[1]
-    if not (dy.size and x.size):
-        dx = None if w is None else multiply_stacks(dy, w, False, False)
-        return np.zeros(shape, dy.dtype), dx, channel_sum(dy) if with_bias else None
-    dx = None if w is None else allocate(x.shape, x.dtype)
-    chunk, group = chunk_and_group(rows)
-
-    def branch(start: int) -> list[np.ndarray]:
-        some = slice(start, start + group)
-        return _launch(dy[some], x[some], w, None if dx is None else dx[some], with_bias, chunk)
-
-    total = add_branches(map(branch, range(0, len(dy), group)))
-    return total[0], dx, total[1] if with_bias else None
-
-
-def _launch(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray | None, dx: np.ndarray | None, with_bias: bool, chunk: int
-) -> list[np.ndarray]:
-    """dw, and db if asked, of the samples; their rows of dx are written where it is given."""
-    (samples, filters), columns, dtype = dy.shape, x.shape[1], dy.dtype
-    task = _task(samples, filters, columns, chunk, w is not None, with_bias, lanes(dtype))
-    dw, none = allocate((filters, columns), dtype), nothing(dtype)
-    db = allocate((filters,), dtype) if with_bias else none
-    n_parts = parts(task.items, task.work)
-    kernels.linear_backward(
-        n_parts, n_parts, n_parts, task.counts, dy.reshape(-1), x.reshape(-1), none if w is None else w.reshape(-1),
-        none, task.product.a_starts, task.product.sizes, dtype.type(-math.inf), task.sizes,
-        none if dx is None else dx.reshape(-1), dw.reshape(-1), db, allocate((n_parts, task.scratch), dtype),
-    )  # fmt: skip
-    return [dw, db] if with_bias else [dw]

@@ -1,4 +1,14 @@
-"""Sums over the batch: in order within chunks of 8 samples, then over the chunks by a balanced pairwise tree."""
+"""Sums over the batch: in order within chunks of 8 samples, then over the chunks by a balanced pairwise tree.
+
+The promise, where the first dimension of whatever depends on a batch numbers its samples: cut the batch into runs of
+8 2^k samples, of which the last may have fewer. Then each sample's outputs and input gradients have the bits that they
+have in its run alone, and the gradient of a parameter that meets the batch once, as it is or moved (reshaped, permuted,
+broadcast), those of the same tree over the runs' gradients.
+
+It holds for every op but where values of several samples meet in forward (`sum` and `mean` over the batch, the mean of
+a loss, batch norm in training), and for dropout, which counts values from the batch's first one. A parameter that is
+used twice or computed with beforehand has no such gradient: there the tree is over what each use sends back.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any

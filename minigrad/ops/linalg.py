@@ -3,103 +3,19 @@
 import functools
 import math
 import string
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import matmul as kernels
-from minigrad.kernels.threads import parts
-from minigrad.kernels.tile import COLUMNS, ROWS
 from minigrad.kinds import check_kind
-from minigrad.op import Array, op
+from minigrad.op import OPS, Array, op
 from minigrad.ops import shape as shapes
 from minigrad.ops.checks import check_arrays, one_dtype
-from minigrad.ops.correlation import lanes
-from minigrad.ops.memory import allocate
+from minigrad.ops.products import multiply_samples, multiply_stacks
 from minigrad.ops.reduce import sum
 from minigrad.ops.shape import sum_to
 
-_NOTHING = {np.dtype(t): np.zeros(0, t) for t in (np.float32, np.float64)}
-_LEAST_ROWS, _ITEMS = 16 * ROWS, 64  # of a chunk of rows; so many items keep many threads busy
-
-
-def nothing(dtype: np.dtype) -> np.ndarray:
-    """What a kernel takes for an array that is not there."""
-    return _NOTHING[dtype]
-
-
-def multiply_stacks(
-    a: np.ndarray,
-    b: np.ndarray,
-    transpose_a: bool,
-    transpose_b: bool,
-    bias: np.ndarray | None = None,
-    floor: float = -math.inf,
-) -> np.ndarray:
-    """Products of stacks of matrices (..., I, R) and (..., R, J), each transposed first if asked, plus a bias (J).
-
-    Of floats no value is below `floor`.
-    """
-    if a.dtype.kind != "f":
-        left, right = (x.swapaxes(-1, -2) if flip else x for x, flip in ((a, transpose_a), (b, transpose_b)))
-        return np.matmul(left, right) if bias is None else np.matmul(left, right) + bias
-    plan = plan_product(a.shape, b.shape, transpose_a, transpose_b, lanes(a.dtype))
-    y = allocate(plan.shape, a.dtype)
-    if not y.size:
-        return y
-    if not plan.inner:
-        y[...] = np.maximum(np.zeros(1, y.dtype) if bias is None else bias, floor)
-        return y
-    n_parts = parts(plan.items, y.size * plan.inner // 30)
-    scratch = allocate((n_parts, plan.scratch), a.dtype)
-    kernels.matmul_forward(
-        n_parts, plan.items, a.reshape(-1), b.reshape(-1), nothing(a.dtype) if bias is None else bias,
-        plan.a_starts, plan.b_starts, plan.sizes, a.dtype.type(floor), y.reshape(-1), scratch,
-    )  # fmt: skip
-    return y
-
-
-class Plan(NamedTuple):
-    """What a product's shapes say: of its result, and what its kernel takes."""
-
-    shape: tuple[int, ...]
-    inner: int
-    items: int
-    a_starts: np.ndarray
-    b_starts: np.ndarray
-    sizes: np.ndarray
-    scratch: int
-
-
-@functools.lru_cache(maxsize=256)
-def plan_product(a: tuple[int, ...], b: tuple[int, ...], transpose_a: bool, transpose_b: bool, step: int) -> Plan:
-    (rows, inner), a_steps = _steps(a, transpose_a)
-    (_, columns), b_steps = _steps(b, transpose_b)
-    lead = np.broadcast_shapes(a[:-2], b[:-2])
-    width = COLUMNS * step
-    count, panels = math.prod(lead), -(-columns // width)
-    chunk = -(-max(_LEAST_ROWS, rows * count * panels // _ITEMS) // ROWS) * ROWS
-    return Plan(
-        (*lead, rows, columns),
-        inner,
-        count * panels * -(-rows // chunk),
-        _starts(a, lead),
-        _starts(b, lead),
-        np.array((rows, inner, columns, *a_steps, *b_steps, chunk), np.int64),
-        kernels.matmul_scratch(step),
-    )
-
-
-def _steps(shape: tuple[int, ...], is_transposed: bool) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The sizes of a matrix of the stack, transposed if asked, and its steps from row to row and column to column."""
-    rows, columns = shape[-2:]
-    return ((columns, rows), (1, columns)) if is_transposed else ((rows, columns), (columns, 1))
-
-
-def _starts(shape: tuple[int, ...], lead: tuple[int, ...]) -> np.ndarray:
-    """Where the matrix for each result starts in a stack."""
-    places = np.arange(math.prod(shape[:-2])).reshape(shape[:-2]) * (shape[-2] * shape[-1])
-    return np.array(np.broadcast_to(places, lead).reshape(-1))
+_TYPICAL = 64  # samples, for whose number the order of an Einstein sum is chosen: a run's is then the whole batch's
 
 
 @op(name="matmul")
@@ -121,7 +37,10 @@ def product(a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool 
 
 @product.vjp(masked=True)
 def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: bool, *, needs: tuple[bool, ...]) -> Any:
-    """With y = l r: dl = dy r', dr = l' dy; for a transposed operand both sides of that are transposed."""
+    """With y = l r: dl = dy r', dr = l' dy; for a transposed operand both sides of that are transposed.
+
+    If b is one matrix for all rows of a, these may be of a batch, and db is a sum over it.
+    """
     da = db = None
     if needs[0]:
         da = (
@@ -130,7 +49,11 @@ def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: b
             else product(dy, b, transpose_b=not transpose_b)
         )
         da = da if da.shape == a.shape else sum_to(da, shape=a.shape)
-    if needs[1]:
+    if needs[1] and len(b.shape) == 2 and not transpose_a:
+        x, g = map(_as_rows, (a, dy))
+        pair = (g, x) if transpose_b else (x, g)
+        db = OPS["linear_weight_gradient"](*pair, rows=max(1, math.prod(a.shape[1:-1])))
+    elif needs[1]:
         db = (
             product(dy, a, transpose_a=True, transpose_b=transpose_a)
             if transpose_b
@@ -138,6 +61,10 @@ def product_vjp(dy: Array, a: Array, b: Array, transpose_a: bool, transpose_b: b
         )
         db = db if db.shape == b.shape else sum_to(db, shape=b.shape)
     return da, db
+
+
+def _as_rows(x: Array) -> Any:
+    return x if len(x.shape) == 2 else shapes.reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def matmul(a: Array, b: Array) -> Any:
@@ -153,19 +80,24 @@ def matmul(a: Array, b: Array) -> Any:
 
 
 @op(name="einsum")
-def contract(*xs: Array, terms: tuple[str, ...], result: str) -> Any:
-    """Sum of products over letters; each letter at most once in a term"""
+def contract(*xs: Array, terms: tuple[str, ...], result: str, batch: str = "") -> Any:
+    """Sum of products over letters; each letter at most once in a term
+
+    The letter that numbers the samples is `batch`, if not given the first of the result. A sum over it comes last, by
+    chunks of samples.
+    """
     one_dtype("einsum", *xs)
     _check_sizes(xs, terms)
+    batch = batch or result[:1]
     parts_left = list(zip(xs, terms, strict=True))
-    for pair in _order(xs, terms, result):
+    for pair in _order(tuple(x.shape for x in xs), terms, result, batch):
         (x, left), (y, right) = (parts_left[i] for i in pair)
         parts_left = [part for i, part in enumerate(parts_left) if i not in pair]
-        wanted = set(result).union(*(term for _, term in parts_left))
+        wanted = set(result).union(*(term for _, term in parts_left), batch if parts_left else "")
         kept = "".join(letter for letter in dict.fromkeys(left + right) if letter in wanted)
-        parts_left.append((_contract_two(x, left, y, right, kept), kept))
+        parts_left.append((_contract_two(x, left, y, right, kept, batch), kept))
     ((x, term),) = parts_left
-    return np.einsum(f"{term}->{result}", x), (terms, result, *xs)
+    return np.einsum(f"{term}->{result}", x), (terms, result, batch, *xs)
 
 
 def _check_sizes(xs: tuple[np.ndarray, ...], terms: tuple[str, ...]) -> None:
@@ -176,14 +108,24 @@ def _check_sizes(xs: tuple[np.ndarray, ...], terms: tuple[str, ...]) -> None:
                 raise ValueError(f"einsum: {letter!r} has sizes {sizes[letter]} and {size}")
 
 
-def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> list[tuple[int, int]]:
+@functools.lru_cache(maxsize=256)
+def _order(
+    shapes: tuple[tuple[int, ...], ...], terms: tuple[str, ...], result: str, batch: str
+) -> list[tuple[int, int]]:
     """Which two operands to contract, one pair after the other; the result goes to the end of the list."""
-    if len(xs) <= 2:
-        return [(0, 1)] * (len(xs) - 1)
-    path = np.einsum_path(",".join(terms) + "->" + result, *xs, optimize="greedy")[0][1:]
+    if len(shapes) <= 2:
+        return [(0, 1)] * (len(shapes) - 1)
+    sizes = [
+        tuple(_TYPICAL if c == batch else n for c, n in zip(t, s, strict=True))
+        for t, s in zip(terms, shapes, strict=True)
+    ]
+    whole = result if batch in result else result + batch
+    path = np.einsum_path(
+        ",".join(terms) + "->" + whole, *(np.broadcast_to(0.0, size) for size in sizes), optimize="greedy"
+    )[0][1:]
     # A step over three or more operands at once is taken pair by pair.
     order: list[tuple[int, int]] = []
-    count = len(xs)
+    count = len(shapes)
     for step in path:
         held = sorted(step)
         while len(held) > 1:
@@ -194,8 +136,11 @@ def _order(xs: tuple[np.ndarray, ...], terms: tuple[str, ...], result: str) -> l
     return order
 
 
-def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str) -> np.ndarray:
+def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str, batch: str) -> np.ndarray:
     """One pair as a stack of matrix products: letters of both that stay number the stack, those that go are summed."""
+    by_chunks = batch in left + right and batch not in kept and x.dtype.kind == "f"
+    if by_chunks:
+        (x, left), (y, right) = ((a, t) if batch in t else (a[None], batch + t) for a, t in ((x, left), (y, right)))
     x, left = _summed(x, left, set(kept) | set(right))
     y, right = _summed(y, right, set(kept) | set(left))
     stack = [c for c in left if c in right and c in kept]
@@ -204,13 +149,19 @@ def _contract_two(x: np.ndarray, left: str, y: np.ndarray, right: str, kept: str
     axes = [*zip(left, x.shape, strict=True), *zip(right, y.shape, strict=True)]
     sizes = dict(axes) | dict(axis for axis in axes if axis[1] != 1)
 
-    def as_matrices(a: np.ndarray, term: str, one: list[str], other: list[str]) -> np.ndarray:
-        order = stack + one + other
+    def as_matrices(a: np.ndarray, term: str, *groups: list[str]) -> np.ndarray:
+        order = [c for group in groups for c in group]
         whole = np.broadcast_to(a.transpose([term.index(c) for c in order]), [sizes[c] for c in order])
-        shape = [math.prod(sizes[c] for c in group) for group in (stack, one, other)]
+        shape = [math.prod(sizes[c] for c in group) for group in groups]
         return np.ascontiguousarray(whole.reshape(shape))
 
-    z = multiply_stacks(as_matrices(x, left, rows, inner), as_matrices(y, right, inner, columns), False, False)
+    if by_chunks:
+        rest = [c for c in inner if c != batch]
+        groups = [batch], stack, rest
+        z = multiply_samples(as_matrices(x, left, *groups, rows), as_matrices(y, right, *groups, columns))
+    else:
+        a, b = as_matrices(x, left, stack, rows, inner), as_matrices(y, right, stack, inner, columns)
+        z = multiply_stacks(a, b, False, False)
     order = stack + rows + columns
     return z.reshape([sizes[c] for c in order]).transpose([order.index(c) for c in kept])
 
@@ -222,7 +173,9 @@ def _summed(x: np.ndarray, term: str, needed: set[str]) -> tuple[np.ndarray, str
 
 
 @contract.vjp(masked=True)
-def contract_vjp(dy: Array, terms: tuple[str, ...], result: str, *xs: Array, needs: tuple[bool, ...]) -> Any:
+def contract_vjp(
+    dy: Array, terms: tuple[str, ...], result: str, batch: str, *xs: Array, needs: tuple[bool, ...]
+) -> Any:
     """The gradient by an operand is the same sum with that operand and the result exchanged."""
     gradients: list[Any] = []
     for i, (x, term) in enumerate(zip(xs, terms, strict=True)):
@@ -232,7 +185,8 @@ def contract_vjp(dy: Array, terms: tuple[str, ...], result: str, *xs: Array, nee
         others = [(xs[j], terms[j]) for j in range(len(xs)) if j != i]
         known = set(result).union(*(t for _, t in others))
         kept = "".join(letter for letter in term if letter in known)
-        dx = contract(dy, *(x for x, _ in others), terms=(result, *(t for _, t in others)), result=kept)
+        all_terms = (result, *(t for _, t in others))
+        dx = contract(dy, *(x for x, _ in others), terms=all_terms, result=kept, batch=batch)
         # A letter that only this operand has was summed over; one of size 1 may have been broadcast.
         dx = shapes.reshape(dx, shape=tuple(dx.shape[kept.index(c)] if c in kept else 1 for c in term))
         stretched = tuple(n for n, (size, given) in enumerate(zip(dx.shape, x.shape, strict=True)) if given == 1 < size)

@@ -11,6 +11,7 @@ from minigrad.ops.batch import batch_sum
 from minigrad.ops.checks import check_arrays
 from minigrad.ops.dims import Dims, normal_dim, normal_dims
 from minigrad.ops.geometry import LARGEST, integer
+from minigrad.ops.scatter import add_over_batch, picks_samples
 from minigrad.tape import Variable
 from minigrad.trail import begin, notes
 
@@ -255,6 +256,8 @@ def getitem_vjp(dy: Array, index: Any, shape: tuple[int, ...]) -> Any:
 @op
 def scatter_add(x: Array, *, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape`, with x added at `index`: the transpose of indexing"""
+    if picks_samples(index, shape, x):
+        return add_over_batch(x, index, shape), (index,)
     y = np.zeros(shape, dtype=x.dtype)
     if _is_basic(index):
         y[index] = x
