@@ -26,7 +26,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (9, 2, 12, 12),
     ),
     "1x1 convolution": (lambda: nn.Conv1x1(16, 10), (9, 16, 12, 12)),
-    "linear": (lambda: nn.Linear(40, 10), (9, 40)),
+    "linear": (lambda: nn.Linear(40, 70), (9, 40)),
     "max pooling": (lambda: nn.MaxPool2d(2), (9, 2, 12, 12)),
     "average pooling": (lambda: nn.AvgPool2d(2), (9, 2, 12, 12)),
     "global pooling": (lambda: nn.GlobalAvgPool2d(), (9, 2, 12, 12)),

@@ -53,9 +53,9 @@ class Case:
 
 CASES: dict[str, list[Case]] = {}
 REASONS = {
-    "batch_norm": "normalises over the batch",
+    "batch_norm": "normalises over the batch: with what it knows of a run, in test_distributed.py",
     "cross_entropy": "its loss is a sum over the batch: the tree of its chunks, in test_batch_sums.py",
-    "dropout": "what it keeps depends on where in the array a value is",
+    "dropout": "what it keeps depends on where in the batch a value is: in test_shards.py",
 }
 """Ops that make no such promise, and why."""
 

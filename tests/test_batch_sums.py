@@ -136,7 +136,7 @@ def test_the_sums_of_batch_norms_gradients_are_the_tree_of_its_chunks(shape, sam
 
     def sums(some):
         rule = mg.OPS["batch_norm"].rule
-        return rule((dy[some], None, None), x[some], average, one, one, 0.0, needs=(False, True, True))[1:]
+        return rule((dy[some], None, None), x[some], average, one, one, 0.0, None, needs=(False, True, True))[1:]
 
     by_chunk = zip(*map(sums, chunks(samples)), strict=True)
     for whole, parts in zip(sums(slice(None)), by_chunk, strict=True):

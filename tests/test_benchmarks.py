@@ -230,7 +230,10 @@ def test_sections_are_explained_and_the_long_ones_left_out_of_a_quick_run():
     assert all(one.note and one.title for one in found.values())
     assert (list(found)[:2], list(found)[-1]) == (["machine", "steps"], "size_sweep")
     long = {name for name, one in found.items() if not one.quick}
-    assert long == {"threads", "layers", "epochs", "record", "startup", "memory", "batch_sweep", "size_sweep"}
+    assert long == {
+        *("threads", "layers", "epochs", "record", "startup", "memory", "batch_sweep", "size_sweep"),
+        *("distributed", "distributed_model"),
+    }
 
 
 def test_a_section_is_not_registered_twice():

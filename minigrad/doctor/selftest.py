@@ -164,7 +164,7 @@ def _gradients(layer: nn.Module, x: np.ndarray) -> Results:
     layer.zero_grad()
     with enable_grad():
         y = layer(leaf)
-        y.backward(np.linspace(-1, 1, y.data.size).astype(x.dtype).reshape(y.shape))
+        y.backward(np.linspace(-1, 2, y.data.size).astype(x.dtype).reshape(y.shape))
     found = {"output": y, "gradient by x": leaf.grad}
     found |= {f"gradient by {name.removeprefix('layer.')}": p.grad for name, p in layer.named_parameters()}
     return {name: value.detach().numpy().copy() for name, value in found.items() if value is not None}

@@ -6,8 +6,9 @@ have in its run alone, and the gradient of a parameter that meets the batch once
 broadcast), those of the same tree over the runs' gradients.
 
 It holds for every op but where values of several samples meet in forward (`sum` and `mean` over the batch, the mean of
-a loss, batch norm in training), and for dropout, which counts values from the batch's first one. A parameter that is
-used twice or computed with beforehand has no such gradient: there the tree is over what each use sends back.
+a loss); for batch norm in training and for dropout, which counts values from the batch's first one, where they know
+what run it is (`minigrad/shards.py`). A parameter that is used twice or computed with beforehand has no such gradient:
+there the tree is over what each use sends back.
 """
 
 from collections.abc import Callable, Iterable
