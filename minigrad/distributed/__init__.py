@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.distributed.group import group
 from minigrad.distributed.parallel import DistributedDataParallel
+from minigrad.distributed.processes import group
 from minigrad.tensor import Tensor
 
 __all__ = ["DistributedDataParallel", "all_reduce", "barrier", "broadcast", "get_rank", "get_world_size"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.distributed.group import Group
+from minigrad.distributed.processes import Group
 from minigrad.kernels import threads
 from minigrad.kernels.reduce import tree_sum
 from minigrad.memory import added

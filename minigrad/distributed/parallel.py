@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad import nn, tape
 from minigrad.distributed.buckets import Layout, Reduction, Traffic
-from minigrad.distributed.group import Group, group
+from minigrad.distributed.processes import Group, group
 from minigrad.modes import grad_enabled
 from minigrad.shards import Shard, sharded
 from minigrad.tape import Edge, Node, Variable

@@ -12,7 +12,7 @@ from minigrad.training.evaluation import Metric
 from minigrad.training.history import History, Row
 
 if TYPE_CHECKING:
-    from minigrad.distributed.group import Group
+    from minigrad.distributed.processes import Group
     from minigrad.training.callbacks import Callback
 
 

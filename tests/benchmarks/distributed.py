@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,22 +15,42 @@ from .bench import Bench, Row, judged, section
 from .peers import is_installed
 from .processes import KEPT, ROOT
 
-STEPS = 200
+STEPS, TURNS = 100, 5
 WORK = (("lenet5", 64), ("lenet5", 512), ("cnn", 64))
 RANKS = (8, 64, 512)
 SAMPLES = 64  # of each process in the model
 
 
-def run(library: str, model: str, samples: int, processes: int, threads: int = 1) -> dict[str, Any] | None:
-    """What the processes' first one printed; None where there is no mpiexec."""
-    mpiexec = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
-    if mpiexec is None:
-        return None
-    command = [mpiexec, "-n", str(processes), sys.executable, "-m", "tests.benchmarks.ranks", library, model]
+def run(library: str, model: str, samples: int, processes: int, threads: int = 1) -> dict[str, Any]:
+    """What the processes' first one printed."""
+    command = [_mpiexec(), "-n", str(processes), sys.executable, "-m", "tests.benchmarks.ranks", library, model]
     command += ["--batch", str(samples), "--steps", str(STEPS), "--threads", str(threads)]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | KEPT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def in_turns(runs: dict[str, tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
+    """The medians of what several runs of each print, which take turns."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in runs}
+    for _ in range(TURNS):
+        for name, arguments in runs.items():
+            found[name].append(run(*arguments))
+    return {
+        name: {key: statistics.median(one[key] for one in several) for key in several[0]}
+        for name, several in found.items()
+    }
+
+
+def can_run(bench: Bench) -> bool:
+    if is_installed("mpi4py") and _mpiexec():
+        return True
+    bench.notes.append('several processes are left out: python -m pip install "mpi4py" "mpich"')
+    return False
+
+
+def _mpiexec() -> str:
+    return shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec") or ""
 
 
 @section("Training steps on several processes", quick=False)
@@ -40,24 +61,22 @@ def distributed(bench: Bench) -> Iterator[Row]:
     `sent` is what one process sends, of gradients; `ring` the bytes that a ring would send; `hidden` the share of the
     time that the sums take by themselves for which the step does not wait.
     """
-    for model, samples in WORK:
-        one = run("ours", model, samples, 1)
-        two = run("ours", model, samples, 2)
-        threads = run("ours", model, samples, 1, threads=2)
-        if one is None or two is None or threads is None:
-            bench.notes.append('several processes are left out: python -m pip install "mpi4py" "mpich"')
-            return
+    for model, samples in WORK if can_run(bench) else ():
+        runs: dict[str, tuple[Any, ...]] = {"one": (1,), "two": (2,), "threads": (1, 2)}
+        runs = {name: ("ours", model, samples, *counts) for name, counts in runs.items()}
+        if is_installed("torch"):
+            runs |= {"torch": ("torch", model, samples, 1), "torch two": ("torch", model, samples, 2)}
+        found = in_turns(runs)
+        one, two = found["one"], found["two"]
         row: Row = {"model": model, "batch": samples, "1 process ms": one["step"] * 1e3, "2 ms": two["step"] * 1e3}
-        row |= {"times 1 process": one["step"] / two["step"], "2 threads ms": threads["step"] * 1e3}
+        row |= {"times 1 process": one["step"] / two["step"], "2 threads ms": found["threads"]["step"] * 1e3}
         row |= {"sent kB": two["sent"] / 1e3, "of a ring's": two["sent"] / ring(model, 2), "buckets": two["buckets"]}
         row |= {"sums alone us": two["alone"] * 1e6, "waited us": two["exposed"] * 1e6}
         row["hidden"] = max(0.0, 1 - two["exposed"] / two["alone"])
-        if is_installed("torch"):
-            alone, shared = (run("torch", model, samples, processes) for processes in (1, 2))
-            assert alone is not None
-            assert shared is not None
-            row |= {"torch 2 ms": shared["step"] * 1e3, "times torch": shared["step"] / two["step"]}
-            row["torch times 1 process"] = alone["step"] / shared["step"]
+        if "torch" in found:
+            alone, shared = found["torch"]["step"], found["torch two"]["step"]
+            row |= {"torch 2 ms": shared * 1e3, "torch times 1 process": alone / shared}
+            row["times torch"] = shared / two["step"]
         yield judged(row, at_most={"of a ring's": 1.01})
 
 
@@ -69,10 +88,9 @@ def distributed_model(bench: Bench) -> Iterator[Row]:
     the bytes of a ring over the bandwidth; the walk back hides all but the last bucket, as far as it lasts; the outputs
     of all go once around. Latency and bandwidth are those of messages in this machine's memory: a network has others.
     """
-    for model in ("lenet5", "cnn"):
-        one, two = run("ours", model, SAMPLES, 1), run("ours", model, 2 * SAMPLES, 2)
-        if one is None or two is None:
-            return
+    for model in ("lenet5", "cnn") if can_run(bench) else ():
+        found = in_turns({"one": ("ours", model, SAMPLES, 1), "two": ("ours", model, 2 * SAMPLES, 2)})
+        one, two = found["one"], found["two"]
         for ranks in RANKS:
             yield {"model": model, "processes": ranks} | predicted(one, two, ranks, ring(model, ranks))
 
