@@ -27,6 +27,18 @@ def check_dtype(what: str, dtype: Any) -> DType:
     return SUPPORTED[native]
 
 
+def refuse_mask(what: str, value: Any) -> None:
+    """TypeError for an array with a mask, whose hidden values would count as all others do."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what}: need an array without a mask, got a masked one; use .filled(value)")
+
+
+def plain_array(what: str, value: Any) -> Any:
+    """An array of a subclass as one of NumPy's own, which shares its memory; anything else as it is."""
+    refuse_mask(what, value)
+    return value.view(np.ndarray) if isinstance(value, np.ndarray) else value
+
+
 def dtype_of_scalar(value: bool | int | float | np.generic) -> DType:
     """What a number becomes where nothing else decides: a Python one bool, int64 or the default float32."""
     if isinstance(value, np.generic):

@@ -1,11 +1,15 @@
 """What a setting may be, by the annotation of its parameter: a number, an integer, a truth value, a string."""
 
+import functools
+import inspect
 import reprlib
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
+P = ParamSpec("P")
+R = TypeVar("R")
 KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     float: ((int, float, np.integer, np.floating, np.bool_), "a number"),
     int: ((int, np.integer, np.bool_), "an integer"),
@@ -37,3 +41,18 @@ def check_kind(function: str, parameter: str, kind: Any, value: Any) -> None:
     types, what = KINDS[kind]
     if not isinstance(value, types):
         refuse(function, parameter, what, value)
+
+
+def checks_kinds(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function refuse, in its own name, settings of another kind than they are annotated with."""
+    signature = inspect.signature(function)
+    kinds = {name: p.annotation for name, p in signature.parameters.items() if p.annotation in KINDS}
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in kinds:
+                check_kind(function.__name__, name, kinds[name], value)
+        return function(*args, **kwargs)
+
+    return checked

@@ -143,6 +143,18 @@ def is_owner(array: np.ndarray) -> bool:
     return array.base is None or type(array.base) is _Block
 
 
+def may_overlap(array: np.ndarray) -> bool:
+    """Whether several values of an array may lie in one place: a stride is shorter than what it steps over."""
+    if array.flags.forc:
+        return False
+    reach = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
+        if size > 1 and stride < reach:
+            return True
+        reach += stride * max(size - 1, 0)
+    return False
+
+
 def owner_of(array: np.ndarray) -> Any:
     """What holds an array's memory: the same object for all of its views."""
     owner: Any = array

@@ -15,7 +15,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeAlias, overload
 
 import numpy as np
 
-from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote
+from minigrad.dtypes import SUPPORTED, check_dtype, dtype_of_scalar, promote, refuse_mask
 from minigrad.kinds import KINDS, check_kind
 from minigrad.memory import is_owner, owner_of
 from minigrad.modes import NOBODY, Watch, check_finite, grad_enabled, watching
@@ -54,6 +54,7 @@ def normalised(name: str, array: np.ndarray) -> np.ndarray:
     """The array as kernels expect it: C-contiguous, aligned, native, and writable (a part of its type to Numba)."""
     if array.flags.carray and type(array) is np.ndarray and array.dtype in SUPPORTED:
         return array
+    refuse_mask(name, array)
     return np.array(array, check_dtype(name, array.dtype), order="C")
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minigrad import ops, tape
-from minigrad.dtypes import check_dtype, default_float
+from minigrad.dtypes import check_dtype, default_float, refuse_mask
 from minigrad.hooks import RemovableHandle
 from minigrad.kinds import check_kind
-from minigrad.memory import owner_of
+from minigrad.memory import may_overlap, owner_of
 from minigrad.methods import Methods
 from minigrad.modes import is_grad_enabled
 from minigrad.ops.dims import normal_dim
@@ -35,6 +35,7 @@ class Tensor(Methods):
 
     def __init__(self, data: ArrayLike, dtype: Any = None, requires_grad: bool = False):
         source = data._array if isinstance(data, Variable) else data
+        check_kind("tensor", "requires_grad", bool, requires_grad)
         self._adopt(_to_array(source, dtype, copy=True), None, 0, None)
         self.requires_grad = requires_grad
 
@@ -249,6 +250,8 @@ class Tensor(Methods):
             )
         if not self._array.flags.writeable:
             raise RuntimeError("this tensor shares memory with a read-only array; change a .clone()")
+        if may_overlap(self._array):
+            raise RuntimeError("several values of this tensor lie in one place; change a .clone()")
         value = _constant(value)
         try:
             with np.errstate(invalid="raise"):  # no integer is a NaN or infinite
@@ -280,11 +283,11 @@ class Tensor(Methods):
 
     def add_(self, other: Any, alpha: Any = 1) -> "Tensor":
         """Add alpha * other in place."""
-        return self._update(self.detach() + _constant(other) * _factor(alpha))
+        return self._update(self.detach() + _scaled(other, alpha))
 
     def sub_(self, other: Any, alpha: Any = 1) -> "Tensor":
         """Subtract alpha * other in place."""
-        return self._update(self.detach() - _constant(other) * _factor(alpha))
+        return self._update(self.detach() - _scaled(other, alpha))
 
     def mul_(self, other: Any) -> "Tensor":
         """Multiply in place."""
@@ -309,9 +312,12 @@ def _constant(value: Any) -> Any:
     return value._array
 
 
-def _factor(alpha: Any) -> Any:
+def _scaled(value: Any, alpha: Any) -> Any:
     check_kind("in place", "alpha", builtins.float, alpha)
-    return alpha
+    try:
+        return _constant(value) * alpha
+    except OverflowError as error:
+        raise ValueError(f"in place: {error}") from None
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool, grad: Tensor | None) -> Tensor:
@@ -365,6 +371,7 @@ def _nested(data: Any) -> Any:
         items = [_nested(item) for item in data]
         return np.stack(items) if items and all(isinstance(item, np.ndarray) for item in items) else items
     if not isinstance(data, Variable):
+        refuse_mask("tensor", data)
         return data
     if data._requires_grad and is_grad_enabled():
         raise RuntimeError("tensor: a list would lose the history of the tensors in it; use mg.stack, or .detach()")

@@ -130,7 +130,7 @@ WRONG = [
     (lambda: init.kaiming_normal_(blank(3)), ValueError, "2 or more dimensions"),
     (lambda: init.kaiming_normal_(blank(), mode="fan"), ValueError, "need mode 'fan_in' or 'fan_out'"),
     (lambda: init.orthogonal_(blank(3)), ValueError, "2 or more dimensions"),
-    (lambda: init.trunc_normal_(blank(), a=1.0, b=1.0), ValueError, "need a < b and std > 0"),
+    (lambda: init.trunc_normal_(blank(), a=1.0, b=1.0), ValueError, "need a < b, std > 0 and a finite mean"),
     (lambda: init.calculate_gain("swish"), ValueError, "calculate_gain: need one of"),
 ]
 

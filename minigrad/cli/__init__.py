@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except MemoryError as error:
+        print(f"{prog} {options.command}: error: {error or 'out of memory'}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read the output has seen enough; nor may the interpreter's last flush complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE

@@ -1,9 +1,11 @@
 """`minigrad summary`"""
 
+import math
 from collections.abc import Sequence
 
-from minigrad.classifier import Classifier
+from minigrad.classifier import LARGEST, Classifier
 from minigrad.cli.parser import Parser, number
+from minigrad.data.sets import MOST_CLASSES
 from minigrad.geometry import summary
 from minigrad.models import MODELS
 
@@ -18,6 +20,8 @@ def main(arguments: Sequence[str], prog: str) -> int:
     add("--classes", type=size, default=10, help="how many there are (%(default)s); with a file it is known")
     options = parser.parse_args(arguments)
     try:
+        if options.classes > MOST_CLASSES or math.prod(options.shape) > LARGEST:
+            raise ValueError(f"need at most {MOST_CLASSES} classes and {LARGEST} values of an image")
         if options.model in MODELS:
             classes = tuple(map(str, range(options.classes)))
             classifier = Classifier(options.model, tuple(options.shape), classes, "nothing")

@@ -7,7 +7,7 @@ import numbers
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.data.images import Images, float_images
+from minigrad.data.images import MOST_PIXELS, Images, float_images
 from minigrad.data.sampling import whole
 from minigrad.kernels.augment import augment_images, augment_scratch
 from minigrad.kernels.simd import VECTOR_BYTES
@@ -46,6 +46,8 @@ class Augment:
             value = getattr(self, name)
             if not _is_finite(value) or value < 0 or (value == 0 and least == "> 0"):
                 raise ValueError(f"Augment: need {name} {least} and finite, got {value!r}")
+        if self.sigma > MOST_PIXELS:  # the Gaussian is an array
+            raise ValueError(f"Augment: need sigma of at most {MOST_PIXELS}, got {self.sigma!r}")
         if not isinstance(self.scale, tuple) or len(self.scale) != 2 or not all(map(_is_finite, self.scale)):
             raise ValueError(f"Augment: need scale (least, most), two finite numbers, got {self.scale!r}")
         if not 0 < self.scale[0] <= self.scale[1]:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from minigrad.data.images import Images, scaled
 from minigrad.data.sampling import Indices, permutation, whole
 from minigrad.data.sets import Split
+from minigrad.dtypes import plain_array
+from minigrad.kinds import check_kind
 
 Augmentation: TypeAlias = Callable[[Images, Indices, int, int], Images]
 """(images, numbers of the samples, seed, epoch) -> images; see `Augment`."""
@@ -37,11 +39,16 @@ class Batches:
     ):
         if not isinstance(data, Split | tuple | list):
             raise TypeError(f"Batches: need a Split or a tuple of arrays, got {type(data).__name__}")
-        self.arrays = (data.pixels, data.labels) if isinstance(data, Split) else tuple(map(np.asarray, data))
+        try:
+            self.arrays = (data.pixels, data.labels) if isinstance(data, Split) else tuple(map(_array, data))
+        except ValueError as error:
+            raise ValueError(f"Batches: need arrays ({error})") from None
         shapes = [array.shape for array in self.arrays]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"Batches: need one array or more, all of N samples, got shapes {shapes}")
         self.batch_size = whole("Batches: batch_size", batch_size, least=1)
+        check_kind("Batches", "shuffle", bool, shuffle)
+        check_kind("Batches", "drop_last", bool, drop_last)
         self.shuffle, self.drop_last, self.augment = shuffle, drop_last, augment
         self._are_pixels = isinstance(data, Split)
         self.seed = whole("Batches: seed", seed, least=0)
@@ -96,3 +103,8 @@ class Batches:
             if self.augment is not None:
                 first = self.augment(first, mine, self.seed, epoch)
             yield first, *others
+
+
+def _array(data: Any) -> NDArray[Any]:
+    array: NDArray[Any] = np.asarray(plain_array("Batches", data))
+    return array

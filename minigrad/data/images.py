@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigrad.data.sampling import whole
+from minigrad.dtypes import plain_array
 
+MOST_PIXELS = 1 << 16  # each way
 Images = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8] | Images
 
@@ -33,7 +35,10 @@ def scaled(pixels: NDArray[Any]) -> Images:
 
 def float_images(function: str, images: ArrayLike) -> Images:
     """Images (N, C, H, W) of floats in native byte order; an error that names the function for anything else."""
-    pixels: NDArray[Any] = np.asarray(images)
+    try:
+        pixels: NDArray[Any] = np.asarray(plain_array(function, images))
+    except ValueError as error:
+        raise ValueError(f"{function}: need images as an array ({error})") from None
     if pixels.ndim != 4 or 0 in pixels.shape[1:]:
         raise ValueError(f"{function}: need images (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
     native = pixels.dtype.newbyteorder("=")
@@ -55,9 +60,11 @@ def resize(images: ArrayLike, size: int | tuple[int, int]) -> Images:
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2:
         raise ValueError(f"resize: need an int or (height, width), got {size!r}")
+    height, width = (whole("resize: size", out, least=1) for out in pair)
+    if max(height, width) > MOST_PIXELS:
+        raise ValueError(f"resize: need at most {MOST_PIXELS} rows and columns, got {height} and {width}")
     rows, columns = (
-        _bilinear(n, whole("resize: size", out, least=1)).astype(images.dtype)
-        for n, out in zip(images.shape[2:], pair, strict=True)
+        _bilinear(n, out).astype(images.dtype) for n, out in zip(images.shape[2:], (height, width), strict=True)
     )
     # Not by @: sums of a threaded BLAS may depend on its number of threads.
     resized: Images = np.einsum("lk,nchk->nchl", columns, np.einsum("ij,ncjk->ncik", rows, images))

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
+from minigrad.dtypes import plain_array
 from minigrad.kinds import KINDS as SETTINGS, refuse
 from minigrad.op import Array
 from minigrad.tape import Variable
@@ -35,12 +36,18 @@ def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        is_plain = True
         for value, (name, types) in zip(args, in_order, strict=False):
             if types is not None and not isinstance(value, types):
                 refused(name, value)
+            is_plain = is_plain and (type(value) is np.ndarray or not isinstance(value, np.ndarray))
         for name, value in kwargs.items():
             if name in accepted and not isinstance(value, accepted[name]):
                 refused(name, value)
+            is_plain = is_plain and (type(value) is np.ndarray or not isinstance(value, np.ndarray))
+        if not is_plain:  # the operators of a subclass may mean something else, as a matrix's `*` does
+            args = tuple(plain_array(function.__name__, value) for value in args)  # type: ignore[assignment]
+            kwargs = {name: plain_array(function.__name__, value) for name, value in kwargs.items()}  # type: ignore[assignment]
         return function(*args, **kwargs)
 
     return checked

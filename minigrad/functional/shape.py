@@ -41,15 +41,21 @@ def over_rows(layer: Callable[..., Any], input: Array, weight: Array, bias: Arra
     return ops.reshape(y, shape=(*input.shape[:-1], weight.shape[0]))
 
 
+def _integers(name: str, values: Array) -> np.ndarray:
+    """Integers in a piece: of more than memory can hold, a look at each would take for ever."""
+    numbers = np.asarray(values._array if isinstance(values, Variable) else values)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"{name}: need integers, got {numbers.dtype}")
+    return np.array(numbers, order="C", copy=None)
+
+
 @takes_arrays
 def embedding(input: Array, weight: Array, padding_idx: int | None = None) -> Any:
     """The rows of weight that integers choose: y[i] = weight[input[i]]; the row `padding_idx` gets no gradient.
 
     Shapes: input integers of any shape, weight (V, D); result (*input.shape, D). Raises: ValueError outside [0, V).
     """
-    numbers = np.asarray(input._array if isinstance(input, Variable) else input)
-    if numbers.dtype.kind not in "iu":
-        raise TypeError(f"embedding: need integers, got {numbers.dtype}")
+    numbers = _integers("embedding", input)
     if len(weight.shape) != 2:
         raise ValueError(f"embedding: need weight (V, D), got {tuple(weight.shape)}")
     rows = weight.shape[0]
@@ -108,9 +114,7 @@ def one_hot(tensor: Array, num_classes: int = -1) -> Any:
     Shapes: tensor (...) of integers; result (..., num_classes), int64.
     Raises: ValueError outside [0, num_classes), TypeError for what are no integers.
     """
-    numbers = np.asarray(tensor._array if isinstance(tensor, Variable) else tensor)
-    if numbers.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: need integers, got {numbers.dtype}")
+    numbers = _integers("one_hot", tensor)
     if num_classes == -1:
         if not numbers.size:
             raise ValueError("one_hot: need num_classes where there are no numbers")

@@ -10,7 +10,7 @@ from minigrad import nn
 from minigrad.geometry import formulas
 from minigrad.geometry.reach import cells_of
 from minigrad.geometry.trace import OpCall, Step, trace
-from minigrad.kinds import several
+from minigrad.kinds import check_kind, several
 from minigrad.ops.geometry import Axis, Padding, Size, integer, window_axes
 
 _NAMES = {1: ("cells",), 2: ("rows", "columns")}
@@ -223,6 +223,7 @@ def explain(
         no window sees cell 7: behind the last window, left over by the division
         seen by 1 window: 0, 1, 3, 5, 6; by 2 windows: 2, 4
     """
+    check_kind("explain", "ceil_mode", bool, ceil_mode)
     if not isinstance(layer, nn.Module):
         sizes = several("explain", "input_shape", input_shape)
         sizes = tuple(integer("explain", "input sizes", size, 1) for size in sizes)

@@ -9,9 +9,11 @@ from minigrad.gradcheck import behaviour, causes, differences, fast, full, highe
 from minigrad.gradcheck.full import Sheet, Tolerance
 from minigrad.gradcheck.problem import Problem, named
 from minigrad.gradcheck.report import Cause, Element, GradcheckError, Report
+from minigrad.kinds import checks_kinds
 from minigrad.op import GradientShapeError
 
 
+@checks_kinds
 def gradcheck(
     func: Callable[..., Any],
     inputs: Any,

@@ -190,7 +190,7 @@ class Conv1x1(_Filters):
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True, *, dtype: Any = None):
         super().__init__(in_channels, out_channels)
         check_kind(type(self).__name__, "bias", bool, bias)
-        self._add((out_channels, in_channels), (out_channels,) if bias else None, None, dtype)
+        self._add((self.out_channels, self.in_channels), (self.out_channels,) if bias else None, None, dtype)
 
     def forward(self, input: Array) -> Array:
         return F.conv1x1(input, self.weight, self.bias)

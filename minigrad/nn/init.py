@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minigrad import random
+from minigrad.kinds import checks_kinds
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -37,16 +38,25 @@ def _fill(name: str, tensor: Tensor, values: Callable[[tuple[int, ...]], np.ndar
     return tensor
 
 
+@checks_kinds
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Draw from the uniform distribution on [a, b)."""
+    """Draw from the uniform distribution on [a, b). Raises: ValueError unless a <= b, finite."""
+    a, b = a + 0.0, b + 0.0  # -0.0 is less than 0 to NumPy
+    if not 0 <= b - a < math.inf:
+        raise ValueError(f"uniform_: need finite a <= b, got {a} and {b}")
     return _fill("uniform_", tensor, lambda shape: random.generator().uniform(a, b, shape))
 
 
+@checks_kinds
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Draw from the normal distribution."""
-    return _fill("normal_", tensor, lambda shape: random.generator().normal(mean, std, shape))
+    """Draw from the normal distribution. Raises: ValueError unless std >= 0."""
+    if not std >= 0:
+        raise ValueError(f"normal_: need std >= 0, got {std}")
+    scale = abs(std)  # to NumPy, -0.0 is none
+    return _fill("normal_", tensor, lambda shape: random.generator().normal(mean, scale, shape))
 
 
+@checks_kinds
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Set every value to `val`."""
     return _fill("constant_", tensor, lambda shape: val)
@@ -62,25 +72,32 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
+@checks_kinds
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """Draw from the normal distribution cut off outside [a, b]; the bounds are values, not multiples of std.
 
-    Raises: ValueError unless a < b and std > 0. Source: von Neumann, "Various techniques used in connection with random
-    digits", 1951 (rejection).
+    Raises: ValueError unless a < b, std > 0, and mean and std are finite. Source: von Neumann, "Various techniques used
+    in connection with random digits", 1951 (rejection).
     """
-    if not (a < b and std > 0):
-        raise ValueError(f"trunc_normal_: need a < b and std > 0, got a = {a}, b = {b}, std = {std}")
-    mode = min(max(mean, a), b)
-    low, high = max(a, mode - 9 * std), min(b, mode + 9 * std)  # beyond them lies less than a double can tell
+    if not (a < b and 0 < std < math.inf and math.isfinite(mean)):
+        raise ValueError(
+            f"trunc_normal_: need a < b, std > 0 and a finite mean and std, got a = {a}, b = {b}, mean = {mean}, "
+            f"std = {std}"
+        )
+    # In multiples of std from the likeliest value, which lies `off` from the mean. The density there falls by
+    # e^(-u (u + 2 off) / 2): beyond `far`, by e^-40.5, lies less than a double can tell.
+    mode = min(max(float(mean), a), b)
+    off = (mode - mean) / std
+    far = 81 / (math.sqrt(off * off + 81) + abs(off))
+    low, high = max((a - mode) / std, -far), min((b - mode) / std, far)
 
     def draw(shape: tuple[int, ...]) -> np.ndarray:
         rng, count = random.generator(), math.prod(shape)
         found = np.empty(0)
         while found.size < count:
-            x = rng.uniform(low, high, 2 * (count - found.size))
-            density = np.exp(((mode - mean) ** 2 - (x - mean) ** 2) / (2 * std**2))
-            found = np.concatenate([found, x[rng.random(x.size) < density]])
-        return found[:count].reshape(shape)
+            u = rng.uniform(low, high, 2 * (count - found.size))
+            found = np.concatenate([found, u[rng.random(u.size) < np.exp(-u * (u / 2 + off))]])
+        return mode + std * found[:count].reshape(shape)
 
     return _fill("trunc_normal_", tensor, draw)
 
@@ -96,6 +113,7 @@ def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     return tensor.shape[1] * window, tensor.shape[0] * window
 
 
+@checks_kinds
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which weights make up for what a nonlinearity does to the variance.
 
@@ -103,7 +121,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Source: He and others, "Delving deep into rectifiers", 2015, for relu and leaky_relu; PyTorch's table for the rest.
     """
     if nonlinearity == "leaky_relu":
-        return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+        return math.sqrt(2) / math.hypot(1, 0.01 if param is None else param)
     if nonlinearity not in _GAINS:
         raise ValueError(f"calculate_gain: need one of {', '.join([*_GAINS, 'leaky_relu'])}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
@@ -111,18 +129,22 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
     """gain sqrt(2 / (fan_in + fan_out))"""
+    if not 0 <= gain < math.inf:
+        raise ValueError(f"xavier: need a finite gain >= 0, got {gain}")
     return gain * math.sqrt(2 / sum(fan_in_and_fan_out(tensor)))
 
 
+@checks_kinds
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Draw from U(-c, c), c = gain sqrt(6 / (fan_in + fan_out)).
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
-    bound = math.sqrt(3) * _xavier_std(tensor, gain)
+    bound = math.sqrt(3) * abs(_xavier_std(tensor, gain))
     return uniform_(tensor, -bound, bound)
 
 
+@checks_kinds
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Draw from N(0, std^2), std = gain sqrt(2 / (fan_in + fan_out)). Source: Glorot and Bengio, 2010."""
     return normal_(tensor, 0.0, _xavier_std(tensor, gain))
@@ -136,6 +158,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
+@checks_kinds
 def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """Draw from U(-c, c), c = gain sqrt(3 / fan), with the gain of the nonlinearity (`a`: leaky_relu's slope).
 
@@ -145,11 +168,13 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonli
     return uniform_(tensor, -bound, bound)
 
 
+@checks_kinds
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """Draw from N(0, std^2), std = gain / sqrt(fan). Source: He and others, 2015."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
 
 
+@checks_kinds
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Make the matrix (shape[0], the rest) gain times one with orthonormal rows or columns, whichever are fewer.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from minigrad import functional as F
+from minigrad.kinds import check_kind
 from minigrad.nn.module import Module
 from minigrad.op import Array
 from minigrad.tensor import as_tensor
@@ -13,6 +14,7 @@ class _Loss(Module):
 
     def __init__(self, reduction: str = "mean"):
         super().__init__()
+        check_kind(type(self).__name__, "reduction", str, reduction)
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"{type(self).__name__}: need reduction 'mean', 'sum' or 'none', got {reduction!r}")
         self.reduction = reduction

@@ -8,6 +8,7 @@ import numpy as np
 from minigrad.kernels import activation as kernels, special
 from minigrad.kernels.threads import Launcher, parts
 from minigrad.op import Array, normalised, op
+from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.dims import normal_dim
 from minigrad.ops.elementwise import _float, _is_float, clip, exp, greater, less_equal, logical_not, where
 from minigrad.ops.memory import allocate
@@ -143,6 +144,7 @@ def gelu_vjp(dy: Array, x: Array) -> Any:
 
 def gelu_by_tanh(x: Array) -> Any:
     """PyTorch's approximation of gelu: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2."""
+    one_float_dtype("gelu", x)
     return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2.0 / math.pi)) + 1.0) * 0.5
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.dtypes import refuse_mask
 from minigrad.tape import Variable
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -37,5 +38,6 @@ def one_float_dtype(name: str, *arrays: np.ndarray | None) -> np.dtype:
 def check_arrays(name: str, *values: Any) -> None:
     """Functions that look at shapes before any op does need what has one."""
     for value in values:
+        refuse_mask(name, value)
         if not isinstance(value, (Variable, np.ndarray, np.generic)):
             raise TypeError(f"{name}: need tensors or arrays, got {type(value).__name__}")

@@ -15,6 +15,8 @@ from minigrad.ops.scatter import add_over_batch, picks_samples
 from minigrad.tape import Variable
 from minigrad.trail import begin, notes
 
+_MOST_DIMENSIONS = 32  # with which `np.add.at` does not crash
+
 
 @op
 def reshape(x: Array, *, shape: Sequence[int]) -> Any:
@@ -261,8 +263,11 @@ def scatter_add(x: Array, *, index: Any, shape: tuple[int, ...]) -> Any:
     y = np.zeros(shape, dtype=x.dtype)
     if _is_basic(index):
         y[index] = x
-    else:
+    elif y.ndim <= _MOST_DIMENSIONS:
         np.add.at(y, index, x)
+    else:
+        places = np.arange(y.size).reshape(shape)[index]
+        np.add.at(y.reshape(-1), places.reshape(-1), np.broadcast_to(x, places.shape).reshape(-1))
     return y, (index,)
 
 

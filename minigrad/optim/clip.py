@@ -7,15 +7,25 @@ import numpy as np
 
 from minigrad.kernels.optimizers import CHUNK, power_sum
 from minigrad.kernels.threads import parts
+from minigrad.kinds import checks_kinds
 from minigrad.optim.launch import addresses_of
 from minigrad.tensor import Tensor, tensor
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     given = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in given if p.grad is not None]
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name}: need tensors, got {type(given).__name__}")
+    found = []
+    for p in given:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{name}: need tensors, got {type(p).__name__}")
+        if p.grad is not None:
+            found.append(p.grad)
+    return found
 
 
+@checks_kinds
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -30,7 +40,9 @@ def clip_grad_norm_(
     order = float(norm_type)
     if not order > 0:
         raise ValueError(f"clip_grad_norm_: need norm_type > 0, got {norm_type}")
-    gradients = _gradients(parameters)
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: need max_norm >= 0, got {max_norm}")
+    gradients = _gradients("clip_grad_norm_", parameters)
     norm = _norm([g._array for g in gradients], order)
     if error_if_nonfinite and not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm_: the norm of the gradients is {norm}")
@@ -58,12 +70,15 @@ def _norm(arrays: list[np.ndarray], order: float) -> float:
     if order == math.inf:
         return float(np.max(terms, initial=0.0))
     with np.errstate(over="ignore"):
-        return float(np.sum(terms)) ** (1 / order)
+        return float(np.sum(terms) ** (1 / order))
 
 
+@checks_kinds
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Cut every value of the gradients off at -clip_value and clip_value."""
     bound = float(clip_value)
-    for g in _gradients(parameters):
+    if not bound >= 0:
+        raise ValueError(f"clip_grad_value_: need clip_value >= 0, got {clip_value}")
+    for g in _gradients("clip_grad_value_", parameters):
         np.clip(g._array, -bound, bound, out=g._array)
         g._storage.version += 1

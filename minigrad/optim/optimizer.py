@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minigrad.kinds import check_kind, several
+from minigrad.memory import may_overlap
 from minigrad.modes import enable_grad
 from minigrad.tensor import Tensor
 
@@ -52,6 +53,8 @@ class Optimizer:
                 raise ValueError(
                     f"{self._name}: can optimise leaf tensors only, not what an op made; got shape {p.shape}"
                 )
+            if may_overlap(p._array):
+                raise ValueError(f"{self._name}: several values of a parameter of shape {p.shape} lie in one place")
             if id(p) in known:
                 raise ValueError(f"{self._name}: a parameter of shape {p.shape} comes twice")
             known.add(id(p))

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad import functional as F, nn
 from minigrad.data import Split
+from minigrad.dtypes import plain_array
 from minigrad.modes import no_grad
 from minigrad.nn.evaluation import evaluating
 from minigrad.tensor import Tensor, as_tensor
@@ -20,10 +21,13 @@ BATCH = 500  # samples at once, where nothing is recorded
 def accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
     """The share of samples whose highest score is their label's.
 
-    Shapes: scores (N, classes); labels (N,). Raises: ValueError for others, and for N = 0.
+    Shapes: scores (N, classes); labels (N,).
+    Raises: ValueError for others, and for N = 0 or no classes; TypeError for no numbers.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
-    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not labels.size:
+    scores, labels = _array("accuracy", scores), _array("accuracy", labels)
+    if scores.dtype.kind not in "biuf" or labels.dtype.kind not in "biuf":
+        raise TypeError(f"accuracy: need numbers, got {scores.dtype} and {labels.dtype}")
+    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not scores.size:
         raise ValueError(f"accuracy: need scores (N, classes) and labels (N,), got {scores.shape} and {labels.shape}")
     return float((scores.argmax(axis=1) == labels).mean())
 
@@ -77,8 +81,15 @@ def unpacked(caller: str, data: Any) -> tuple[NDArray[Any], ...]:
 
 def samples(caller: str, data: Iterable[Any]) -> tuple[NDArray[Any], ...]:
     """Arrays with as many samples each."""
-    arrays = tuple(array.detach().numpy() if isinstance(array, Tensor) else np.asarray(array) for array in data)
+    arrays = tuple(_array(caller, array) for array in data)
     shapes = [array.shape for array in arrays]
     if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
         raise ValueError(f"{caller}: need one array or more, all of N samples, got shapes {shapes}")
     return arrays
+
+
+def _array(caller: str, data: Any) -> NDArray[Any]:
+    try:
+        return data.detach().numpy() if isinstance(data, Tensor) else np.asarray(plain_array(caller, data))
+    except ValueError as error:
+        raise ValueError(f"{caller}: need arrays ({error})") from None

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import functional as F, nn, optim
+from minigrad import functional as F, nn, optim, training
+
+from .commands import COMMANDS, command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +164,35 @@ def _set_num_threads(count: Any) -> None:
     mg.set_num_threads(before)
 
 
+def _clip(name: str) -> Callable[..., Any]:
+    def call(**settings: Any) -> Any:
+        parameter = nn.Parameter(PARAMETER.copy())
+        parameter.grad = mg.tensor(PARAMETER)
+        getattr(optim, name)([parameter], **settings)
+        return parameter.grad
+
+    return call
+
+
+def _filled(name: str) -> Callable[..., Any]:
+    def call(**settings: Any) -> Any:
+        with mg.random.seeded(0):
+            return getattr(nn.init, name)(mg.tensor(values(5, 4, 3, 3)), **settings)
+
+    return call
+
+
+INITS: dict[str, dict[str, Any]] = {
+    "uniform_": {"a": 0.0, "b": 1.0}, "normal_": {"mean": 0.0, "std": 1.0}, "constant_": {"val": 0.5},
+    "trunc_normal_": {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0}, "orthogonal_": {"gain": 1.0},
+    "xavier_uniform_": {"gain": 1.0}, "xavier_normal_": {"gain": 1.0},
+    "kaiming_uniform_": {"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu"},
+    "kaiming_normal_": {"a": 0.0, "mode": "fan_out", "nonlinearity": "relu"},
+}  # fmt: skip
+LOSSES = {
+    "BCELoss": TARGETS, "BCEWithLogitsLoss": TARGETS, "CrossEntropyLoss": LABELS, "HuberLoss": TARGETS,
+    "L1Loss": TARGETS, "MSELoss": TARGETS, "NLLLoss": LABELS,
+}  # fmt: skip
 PARAMETER = values(3, 2)
 OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "tensor": (mg.tensor, {"data": ROWS, "dtype": None, "requires_grad": False}),
@@ -179,6 +210,27 @@ OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "summary": (mg.summary, {"model": nn.Linear(6, 3), "input_shape": (6,), "dtype": None}),
     "explain": (mg.explain, {"layer": 3, "input_shape": 9, "stride": 1, "padding": 0, "ceil_mode": False}),
     "matmul": (mg.matmul, {"a": ROWS, "b": values(6, 3)}),
+    "vjp": (lambda x, v: mg.vjp(mg.exp, x, v)[1], {"x": ROWS, "v": ROWS}),
+    "gradcheck": (
+        lambda x, **settings: str(mg.gradcheck(mg.exp, mg.tensor(x, requires_grad=True), **settings)),
+        {"x": np.float64(ROWS), "eps": 1e-6, "atol": 1e-5, "rtol": 1e-3, "fast_mode": True},
+    ),
+    "optim.clip_grad_norm_": (
+        _clip("clip_grad_norm_"),
+        {"max_norm": 1.0, "norm_type": 2.0, "error_if_nonfinite": False},
+    ),
+    "optim.clip_grad_value_": (_clip("clip_grad_value_"), {"clip_value": 0.1}),
+    "training.accuracy": (training.accuracy, {"scores": ROWS, "labels": LABELS}),
+    "data.Augment": (
+        lambda images, **settings: mg.data.Augment(**settings)(images),
+        {"images": values(3, 1, 8, 8), "shift": 1.0, "degrees": 5.0, "scale": (0.9, 1.1), "alpha": 2.0, "sigma": 2.0},
+    ),
+    "data.Batches": (
+        lambda x, labels, **settings: next(iter(mg.data.Batches((x, labels), **settings)))[0],
+        {"x": ROWS, "labels": LABELS, "batch_size": 2, "shuffle": True, "seed": 1, "drop_last": False},
+    ),
+    "data.resize": (mg.data.resize, {"images": values(3, 1, 8, 8), "size": (12, 10)}),
+    **{f"nn.init.{name}": (_filled(name), settings) for name, settings in INITS.items()},
     **{name: (getattr(mg, name), {"x": ROWS}) for name in FUNCTIONS_OF_ONE},
     **{name: (getattr(mg, name), {"a": ROWS, "b": TARGETS}) for name in FUNCTIONS_OF_TWO},
 }
@@ -196,6 +248,10 @@ def _build_and_call(name: str) -> Callable[..., Any]:
         return layer(settings["input"])
 
     return call
+
+
+def _loss(name: str) -> Callable[..., Any]:
+    return lambda input, target, **settings: getattr(nn, name)(**settings)(input, target)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -236,6 +292,14 @@ CALLS: dict[str, Call] = {
     **{
         f"nn.{name}": Call(_seeded(_build_and_call(name)), {"input": x, **settings}, (name, name.lower()))
         for name, (settings, x) in LAYERS.items()
+    },
+    **{
+        f"nn.{name}": Call(_loss(name), {"input": ROWS, "target": target, "reduction": "mean"}, (name, "[a-z_0-9]+"))
+        for name, target in LOSSES.items()
+    },
+    **{
+        f"minigrad.{name}": Call(_seeded(command(name)), arguments, (f"minigrad {name}",))
+        for name, arguments in COMMANDS.items()
     },
     **{
         f"Tensor.{name}": Call(_method(name), {"self": ROWS, **arguments}, (name,))

@@ -21,7 +21,7 @@ REFUSALS = (ValueError, TypeError, IndexError, MemoryError)
 STATES = (RuntimeError,)  # of tensors that cannot do what is asked for, in PyTorch too
 PYTHONS = (
     "unexpected keyword argument",
-    "required positional argument",
+    "positional argument",
     "unsupported operand",
 )  # how Python itself refuses
 
@@ -102,6 +102,8 @@ def outcome(case: Case) -> tuple[str, str]:
     changed = [name for name, values in kept.items() if not _same(values, np.asarray(arguments[name]))]
     if changed and case.target[-1] != "_" and "running_mean" not in arguments:
         return "result", f"it changed {', '.join(changed)}"
+    if any(value == "masked" and result is not arguments[name] for name, value in case.replaced):
+        return "result", "it took an array with a mask"
     if result is NotImplemented or text is NotImplemented:
         return "result", "it is NotImplemented"
     if all(value in GUISES or value in LAYOUTS for _, value in case.replaced):
@@ -137,7 +139,7 @@ def _difference(case: Case, call: Call, result: Any) -> str:
             return ""
         try:
             wanted = _gradients(call, _replaced(call, case, plain=True))
-        except REFUSALS:  # of an argument that no gradient may reach
+        except REFUSALS + STATES:  # of an argument that no gradient may reach
             return ""
         found = _gradients(call, _replaced(call, case, plain=False))
     wrong = [name for name in wanted if not _same(found[name], wanted[name])]
