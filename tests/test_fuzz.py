@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz import judge
+from fuzz.__main__ import MEMORY
 from fuzz.calls import CALLS, FUNCTIONS, LAYERS, Call
 from fuzz.judge import Case, cases, outcome
 from fuzz.values import GUISES, LAYOUTS
@@ -20,6 +21,17 @@ BUILT_OTHERWISE = {  # of parts, or with arrays that another layer gives
     "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss", "MaxUnpool1d", "MaxUnpool2d",
     "Module", "ModuleDict", "ModuleList", "NLLLoss", "Parameter", "Sequential", "init",
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited_memory():
+    """Some ask for layers that just fit into memory, and then fill it."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_every_function_and_every_layer_is_called():
