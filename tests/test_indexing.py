@@ -84,6 +84,18 @@ def test_mixed_indices(index):
     check((3, 4, 4), as_numpy_takes_it, 0, index)
 
 
+@pytest.mark.parametrize("dims", [2, 32, 33, 64])
+@pytest.mark.parametrize("index", [np.array([0, 1, 1]), (slice(None), np.array([0, 0])), (np.array([0, 1]),) * 2])
+def test_tensors_of_many_dimensions(dims, index):
+    """`np.add.at` crashes where there are more than 32."""
+    flat = np.arange(4.0).reshape(2, 2)
+    x = mg.tensor(flat.reshape(2, 2, *(1,) * (dims - 2)), requires_grad=True)
+    (x[index] * x[index]).sum().backward()
+    picked = np.zeros((2, 2))
+    np.add.at(picked, index, 2 * flat[index])
+    np.testing.assert_array_equal(x.grad.numpy().reshape(2, 2), picked)
+
+
 def test_indexing_has_second_derivatives():
     x = mg.tensor(np.random.default_rng(0).normal(size=(3, 4)), requires_grad=True)
     for index in ((slice(1, None), [0, 2, 2]), (1,), (np.eye(3, 4) > 0,)):

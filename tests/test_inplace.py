@@ -83,6 +83,24 @@ def test_a_tensor_over_a_read_only_array_cannot_be_changed():
         mg.tensor([1.0]).expand(3).zero_()
 
 
+@pytest.mark.parametrize("strides", [(4, 4), (0, 4), (4, 8), (-4, 4)])
+def test_a_tensor_whose_values_lie_in_one_place_cannot_be_changed(strides):
+    """Nor can an optimiser have it: what one value gets, another one would get again."""
+    memory = np.ones(16, np.float32)[4:]
+    overlapping = mg.as_tensor(np.lib.stride_tricks.as_strided(memory, (3, 4), strides))
+    with pytest.raises(RuntimeError, match="several values of this tensor lie in one place"):
+        overlapping.add_(1.0)
+    with pytest.raises(ValueError, match="lie in one place"):
+        mg.optim.SGD([overlapping.requires_grad_()], lr=0.1)
+
+
+@pytest.mark.parametrize("view", [lambda a: a[::2, ::-1], lambda a: a.T, lambda a: a[1:2], lambda a: a[:, :0]])
+def test_views_that_do_not_overlap_can_be_changed(view):
+    array = np.ones((4, 6), np.float32)
+    mg.as_tensor(view(array)).add_(1.0)
+    assert array.sum() == array.size + view(array).size
+
+
 def test_augmented_assignment_rebinds():
     x, dy = leaf(3), weights(3)
     y = x

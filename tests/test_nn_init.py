@@ -42,6 +42,7 @@ DRAWS = [
     (lambda t: init.trunc_normal_(t), stats.truncnorm(-2, 2)),
     (lambda t: init.trunc_normal_(t, 1.0, 0.5, 0.0, 9.0), stats.truncnorm(-2, 16, 1.0, 0.5)),
     (lambda t: init.trunc_normal_(t, 0.0, 1.0, 4.0, math.inf), stats.truncnorm(4, math.inf)),
+    (lambda t: init.trunc_normal_(t, 0.0, 1.0, -math.inf, -30.0), stats.truncnorm(-math.inf, -30)),
 ]
 
 
@@ -124,6 +125,14 @@ def test_a_value_saved_for_backward_cannot_be_drawn_anew():
         y.backward([1.0, 1.0])
 
 
+def test_a_normal_distribution_may_be_cut_off_anywhere():
+    """Nearly all is then at the bound."""
+    for mean, a, b in [(0.0, 1e150, math.inf), (-1e300, 5.0, 6.0), (1e300, 5.0, 6.0), (0.0, 1e6, 1e6 + 1)]:
+        x = init.trunc_normal_(mg.tensor(np.zeros(100)), mean, 1.0, a, b).numpy()
+        assert np.all((x >= a) & (x <= b))
+        np.testing.assert_allclose(x, b if mean > b else a, rtol=1e-4)
+
+
 WRONG = [
     (lambda: init.uniform_(np.zeros(3)), TypeError, "uniform_: need a floating tensor, got ndarray"),
     (lambda: init.zeros_(mg.tensor([1])), TypeError, "constant_: need a floating tensor, got int64"),
@@ -131,6 +140,11 @@ WRONG = [
     (lambda: init.kaiming_normal_(blank(), mode="fan"), ValueError, "need mode 'fan_in' or 'fan_out'"),
     (lambda: init.orthogonal_(blank(3)), ValueError, "2 or more dimensions"),
     (lambda: init.trunc_normal_(blank(), a=1.0, b=1.0), ValueError, "need a < b, std > 0 and a finite mean"),
+    (lambda: init.trunc_normal_(blank(), mean=math.inf), ValueError, "need a < b, std > 0 and a finite mean"),
+    (lambda: init.uniform_(blank(), 1.0, 0.0), ValueError, "uniform_: need finite a <= b, got 1.0 and 0.0"),
+    (lambda: init.normal_(blank(), std=-1.0), ValueError, "normal_: need std >= 0"),
+    (lambda: init.xavier_normal_(blank(), -1.0), ValueError, "need a finite gain >= 0"),
+    (lambda: init.uniform_(blank(), "0"), TypeError, "uniform_: need a as a number, got '0'"),
     (lambda: init.calculate_gain("swish"), ValueError, "calculate_gain: need one of"),
 ]
 

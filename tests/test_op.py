@@ -117,6 +117,26 @@ def test_forward_gets_contiguous_native_writable_arrays():
     assert set(seen) == {(True, True, np.ndarray)}
 
 
+def test_an_array_with_a_mask_is_refused():
+    """What is hidden would count as all other values do."""
+    masked = np.ma.masked_array(weights(2, 3), weights(2, 3) > 0)
+    for use in (
+        mg.tensor, mg.as_tensor, mg.exp, mg.functional.relu, mg.nn.ReLU(), lambda m: mg.tensor([m]),
+        lambda m: mg.tensor(weights(2, 3)) + m, lambda m: mg.split(m, 1), lambda m: mg.data.Batches((m, m), 1),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=r"need an array without a mask, got a masked one; use .filled\(value\)"):
+            use(masked)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_a_matrix_is_an_array_like_any_other():
+    """Its own `*` would be the product of matrices."""
+    square = weights(3, 3)
+    for function in (mg.functional.gelu, mg.functional.binary_cross_entropy_with_logits, mg.functional.batch_norm):
+        rest = {"gelu": (), "batch_norm": (square[0], np.abs(square[1]))}.get(function.__name__, (square,))
+        np.testing.assert_array_equal(function(np.matrix(square), *rest), function(square, *rest))
+
+
 def test_gradients_keep_the_dtype_of_their_inputs():
     x, z = leaf(3, dtype=np.float32), leaf(3)
     y = (x * z).exp() + z / x

@@ -313,6 +313,16 @@ def test_clipping_scales_all_gradients_together_to_the_norm(norm_type, max_norm,
     assert np.linalg.norm(after, norm_type) <= max_norm * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("clip", [optim.clip_grad_norm_, optim.clip_grad_value_])
+@pytest.mark.parametrize(
+    ("bound", "error", "need"),
+    [(-1.0, ValueError, ">= 0"), (math.nan, ValueError, ">= 0"), ("1", TypeError, "a number")],
+)
+def test_clipping_needs_a_bound(clip, bound, error, need):
+    with pytest.raises(error, match=f"{clip.__name__}: need .*{need}"):
+        clip([parameter(2)], bound)
+
+
 def test_clipping_by_value_and_by_the_norm_of_one_tensor():
     p = parameter(4)
     p.grad = mg.tensor([-3.0, 0.5, 2.0, -0.1]).double()

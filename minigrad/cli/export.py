@@ -15,8 +15,8 @@ def main(arguments: Sequence[str], prog: str) -> int:
     parser.add_argument("model", type=Path, help="the file that `minigrad train` wrote, model.safetensors")
     parser.add_argument("--out", type=Path, help="the file to write (default: beside it, with the suffix .onnx)")
     options = parser.parse_args(arguments)
-    out = options.out or options.model.with_suffix(".onnx")
     try:
+        out = options.out or options.model.with_suffix(".onnx")
         from minigrad import onnx
 
         classifier = Classifier.load(options.model)

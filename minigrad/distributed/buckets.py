@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.distributed.processes import Group
+from minigrad.distributed.processes import Group, bytes_of
 from minigrad.kernels import threads
 from minigrad.kernels.reduce import tree_sum
 from minigrad.memory import added
@@ -112,7 +112,7 @@ class Reduction:
     def _send(self) -> None:
         bucket = self._layout.buckets[self._sent]
         self._sent += 1
-        self._scatters.append(self._group.scatters.Ialltoall(_bytes(bucket.mine), _bytes(bucket.theirs)))
+        self._scatters.append(self._group.scatters.Ialltoall(bytes_of(bucket.mine), bytes_of(bucket.theirs)))
         self._traffic.messages += 2 * (self._group.size - 1)
         self._traffic.sent += 2 * (self._group.size - 1) * bucket.mine[0].nbytes
 
@@ -128,7 +128,7 @@ class Reduction:
         self._summed += 1
         rows = bucket.theirs[: self._holders]
         tree_sum(threads.parts(rows.shape[1], rows.size), rows.shape[1], rows)
-        self._gathers.append(self._group.gathers.Iallgather(_bytes(rows[0]), _bytes(bucket.mine)))
+        self._gathers.append(self._group.gathers.Iallgather(bytes_of(rows[0]), bytes_of(bucket.mine)))
 
     def _total(self, places: list[Place]) -> np.ndarray:
         parts = [self._layout.buckets[place.bucket].flat[place.start : place.stop] for place in places]
@@ -136,7 +136,3 @@ class Reduction:
         for part in parts[1:]:
             total = added(total, part)
         return total
-
-
-def _bytes(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1).view(np.uint8)

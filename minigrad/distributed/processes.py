@@ -53,7 +53,6 @@ class Group:
         self.calls, self.scatters, self.gathers, self._news = (world.Dup() for _ in range(4))
         self._heard: dict[int, float] = {}  # when it was heard that a process failed or left
         self._failed, self._left = np.zeros(self.size, bool), np.zeros(self.size, bool)
-        self.waited = 0.0  # seconds
         self._share_cores()
         if self.size > 1:
             self._hook, sys.excepthook = sys.excepthook, self._uncaught
@@ -76,7 +75,7 @@ class Group:
         """The array of each process, all of one shape: (size, *shape), the same on all."""
         array = np.ascontiguousarray(array)
         rows = np.empty((self.size, *array.shape), array.dtype)
-        self.wait(self.calls.Iallgather(_bytes(array), _bytes(rows)))
+        self.wait(self.calls.Iallgather(bytes_of(array), bytes_of(rows)))
         return rows
 
     def gather_parts(self, part: np.ndarray, counts: list[int]) -> np.ndarray:
@@ -108,7 +107,7 @@ class Group:
                 error = caught
                 content = pickle.dumps((None, caught))
         size = np.array([len(content)], np.int64)
-        self.wait(self.calls.Ibcast(_bytes(size), 0))
+        self.wait(self.calls.Ibcast(bytes_of(size), 0))
         buffer = np.frombuffer(bytearray(content), np.uint8) if content else np.empty(size[0], np.uint8)
         self.wait(self.calls.Ibcast(buffer, 0))
         value, other = pickle.loads(buffer.tobytes()) if self.rank else (pickle.loads(content)[0], error)
@@ -118,7 +117,7 @@ class Group:
 
     def broadcast(self, array: np.ndarray, source: int) -> None:
         """Overwrite a contiguous array by that of one process."""
-        self.wait(self.calls.Ibcast(_bytes(array), source))
+        self.wait(self.calls.Ibcast(bytes_of(array), source))
 
     def barrier(self) -> None:
         """Wait until all processes have come here."""
@@ -130,7 +129,7 @@ class Group:
         while not test(requests):
             looks += 1
             if time.perf_counter() - begun < PATIENCE:
-                os.sched_yield()
+                _let_others_run()
             else:
                 time.sleep(NAP)
             if looks % 256 == 0:
@@ -138,7 +137,6 @@ class Group:
                 gone = [rank for rank, when in self._heard.items() if time.monotonic() - when > 2 * GRACE]
                 if gone:
                     self._abort(f"process {gone[0]} of {self.size} left while process {self.rank} waits for it")
-        self.waited += time.perf_counter() - begun
 
     def _listen(self) -> None:
         """Take the news that processes failed or left."""
@@ -200,6 +198,9 @@ class Group:
             self._listen()
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
+_let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))  # Windows has no such call
+
+
+def bytes_of(array: np.ndarray) -> np.ndarray:
     """The memory of an array, whatever its dtype."""
     return array.reshape(-1).view(np.uint8)

@@ -9,7 +9,7 @@ from minigrad import ops
 from minigrad.functional.arguments import takes_arrays
 from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
-from minigrad.tape import Variable
+from minigrad.tape import Variable, plain
 
 
 def _check_reduction(name: str, reduction: str) -> None:
@@ -21,10 +21,6 @@ def _reduced(loss: Array, reduction: str) -> Any:
     if reduction == "none":
         return loss
     return ops.mean(loss) if reduction == "mean" else ops.sum(loss)
-
-
-def _plain(value: Array) -> np.ndarray:
-    return np.asarray(value._array if isinstance(value, Variable) else value)
 
 
 def _checked_target(name: str, input: Array, target: Array, reduction: str) -> Array:
@@ -50,7 +46,7 @@ def _class_dim(name: str, input: Array) -> int:
 def _classes(name: str, input: Array, dim: int, target: Array, ignore_index: int) -> Array:
     """Integer targets (N, ...) for scores (N, C, ...), or () for (C), each in [0, C) or ignored."""
     labels, classes = _labels(name, input, dim, target), input.shape[dim]
-    numbers = _plain(labels)
+    numbers = plain(labels)
     bad = (numbers != ignore_index) & ((numbers < 0) | (numbers >= classes))
     if bad.any():
         raise ValueError(f"{name}: need classes in [0, {classes}), got {numbers[bad].flat[0]}")
@@ -160,7 +156,7 @@ def cross_entropy(
     dim = _class_dim(name, input)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: need 0 <= label_smoothing <= 1, got {label_smoothing}")
-    if _plain(target).dtype.kind != "f":
+    if plain(target).dtype.kind != "f":
         if dim == 1 and reduction != "none":
             return _fused(name, input, target, weight, ignore_index, reduction, label_smoothing)
         logs = ops.log_softmax(input, dim=dim)
@@ -223,7 +219,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
     Shapes: input and target the same; weight broadcasts. Units: nats. Raises: ValueError for p outside [0, 1].
     """
     target = _checked_target("binary_cross_entropy", input, target, reduction)
-    values = _plain(input)
+    values = np.array(plain(input), order="C", copy=None)  # which fails at once where memory cannot hold them
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
             f"binary_cross_entropy: need probabilities in [0, 1], got {values.min()} to {values.max()}; "

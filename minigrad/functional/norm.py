@@ -11,7 +11,7 @@ from minigrad.op import Array
 from minigrad.ops.checks import one_float_dtype
 from minigrad.ops.geometry import integer
 from minigrad.shards import sharded
-from minigrad.tape import Variable
+from minigrad.tape import Variable, plain
 
 
 def _affine(y: Array, weight: Array | None, bias: Array | None, shape: tuple[int, ...]) -> Any:
@@ -62,6 +62,9 @@ def batch_norm(
         return input * ops.reshape(scale, shape=shape) + ops.reshape(shift, shape=shape)
     shard = sharded.get()
     samples = input.shape[0] if shard is None else shard.samples
+    for running in statistics.values():
+        if running is not None and not plain(running).flags.writeable:
+            raise ValueError("batch_norm: running_mean and running_var are changed in training, got a read-only array")
     count = samples * math.prod(input.shape[2:]) if channels else 0
     if count == 1:
         raise ValueError(f"batch_norm: need more than one value per channel in training, got {tuple(input.shape)}")
@@ -76,7 +79,7 @@ def _update(running: Array | None, value: Array, momentum: float, factor: float 
     """Move a running statistic, in place, towards the batch's."""
     if running is None:
         return
-    old, new = (x._array if isinstance(x, Variable) else x for x in (running, value))
+    old, new = plain(running), plain(value)
     moved = old * (1 - momentum) + new * (momentum * factor)
     if isinstance(running, Variable):
         running.copy_(moved)  # type: ignore[attr-defined]

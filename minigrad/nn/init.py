@@ -79,6 +79,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     Raises: ValueError unless a < b, std > 0, and mean and std are finite. Source: von Neumann, "Various techniques used
     in connection with random digits", 1951 (rejection).
     """
+    mean, std, a, b = map(float, (mean, std, a, b))
     if not (a < b and 0 < std < math.inf and math.isfinite(mean)):
         raise ValueError(
             f"trunc_normal_: need a < b, std > 0 and a finite mean and std, got a = {a}, b = {b}, mean = {mean}, "
@@ -86,7 +87,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         )
     # In multiples of std from the likeliest value, which lies `off` from the mean. The density there falls by
     # e^(-u (u + 2 off) / 2): beyond `far`, by e^-40.5, lies less than a double can tell.
-    mode = min(max(float(mean), a), b)
+    mode = min(max(mean, a), b)
     off = (mode - mean) / std
     far = 81 / (math.sqrt(off * off + 81) + abs(off))
     low, high = max((a - mode) / std, -far), min((b - mode) / std, far)
