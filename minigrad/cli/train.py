@@ -13,6 +13,7 @@ import numpy as np
 from minigrad import data as datasets, distributed, functional as F, optim
 from minigrad.classifier import Classifier
 from minigrad.cli.parser import Parser, number
+from minigrad.distributed import processes
 from minigrad.kernels.threads import set_num_threads
 from minigrad.models import MODELS
 from minigrad.random import manual_seed
@@ -94,7 +95,7 @@ def prepared(args: Any) -> datasets.DataSet:
         out.mkdir(parents=True, exist_ok=True)
         return out
 
-    group = distributed.group()
+    group = processes.group()
     args.out = prepare() if group is None else group.from_first(prepare)
     return enlarged(load(), MODELS[args.model].smallest)
 

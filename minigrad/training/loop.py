@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minigrad import distributed, functional as F, nn
+from minigrad import functional as F, nn
 from minigrad.data import Batches, Split
+from minigrad.distributed import processes
 from minigrad.optim import Adam, Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
 from minigrad.training.callbacks import Callback, Progress
@@ -75,7 +76,7 @@ def fit(
     batches = data if isinstance(data, Batches) else Batches(_arrays(data), batch_size, seed=seed)
     if not len(batches):
         raise ValueError(f"fit: need at least one batch, got {batches.samples} samples")
-    group = distributed.group()
+    group = processes.group()
     keeper = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     shown = [*([Progress()] if progress else []), *([keeper] if keeper else [])]
     run = Run(
