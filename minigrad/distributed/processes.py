@@ -95,7 +95,8 @@ class Group:
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether it is up on any process."""
-        return tuple(self.gather(np.array(flags)).any(axis=0).tolist())
+        up: list[bool] = np.any(self.gather(np.array(flags)), axis=0).tolist()
+        return tuple(up)
 
     def from_first(self, make: Callable[[], Any]) -> Any:
         """What `make()` gives on the first process, on all of them; an error that it raises there is raised on all."""
