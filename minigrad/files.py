@@ -1,9 +1,27 @@
-"""Writing files that appear whole or not at all."""
+"""What may be a path, and writing files that appear whole or not at all."""
 
 import contextlib
 import os
+import reprlib
 import uuid
 from pathlib import Path
+from typing import Any
+
+
+def path_of(function: str, path: Any) -> Path:
+    """An argument as a path. An integer is none, though `open` takes it: it would read, and close, somebody's file.
+
+    Raises: TypeError, ValueError for an empty path and one that no file system takes, naming the function.
+    """
+    try:
+        encoded = os.fsencode(path)
+    except TypeError:
+        raise TypeError(f"{function}: need a path, got {reprlib.repr(path)}") from None
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded or b"\0" in encoded:
+        raise ValueError(f"{function}: need a path, got {path!r}")
+    return Path(os.fsdecode(encoded))
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Saving and loading tensors by name, as safetensors: a file others can read, that never runs code."""
 
+import errno
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from minigrad.files import write_whole
+from minigrad.files import path_of, write_whole
 from minigrad.tensor import Tensor, as_tensor, tensor
 
 _DTYPES = {"BOOL", "F32", "F64", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}  # as they name ours
@@ -19,6 +20,7 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
 
     The file appears whole or not at all. Raises TypeError for names or values that cannot be saved.
     """
+    path = path_of("save", path)
     arrays = {}
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray)):
@@ -39,13 +41,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def read(path: str | os.PathLike[str], caller: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays of a safetensors file by name, and its metadata; errors as `load`'s, naming the caller."""
+    path = path_of(caller, path)
+    if path.is_dir():  # of which safetensors says "No such device"
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
         with safetensors.safe_open(path, framework="np") as file:
             names = file.keys()
             foreign = {name: dtype for name in names if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES}
             if foreign:
                 listed = ", ".join(f"{name} ({dtype})" for name, dtype in foreign.items())
-                raise TypeError(f"{caller}: {os.fspath(path)}: need booleans, integers, F32 or F64, got {listed}")
+                raise TypeError(f"{caller}: {path}: need booleans, integers, F32 or F64, got {listed}")
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{caller}: {os.fspath(path)} is not a whole safetensors file ({error})") from None
+        raise ValueError(f"{caller}: {path} is not a whole safetensors file ({error})") from None

@@ -30,7 +30,18 @@ def test_the_help_lists_the_commands_and_the_version_is_the_packages(capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["cool"], ["--cool"], ["warmup", "--dtype", "int8"], ["warmup", "--all", "--dtype", "x"], ["train", "--cool"]],
+    [
+        [],
+        ["cool"],
+        ["--cool"],
+        ["warmup", "--dtype", "int8"],
+        ["warmup", "--all", "--dtype", "x"],
+        ["train", "--cool"],
+        ["train", "--batch-size", str(2**63)],
+        ["train", "--out", ""],
+        ["export", ""],
+        ["predict", "x", "--model", ""],
+    ],
 )
 def test_wrong_arguments_end_with_an_error_and_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

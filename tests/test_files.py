@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.data import read_idx, write_idx
+from minigrad.data import load, read_idx, write_idx
 from minigrad.files import write_whole
+from minigrad.training import History
 
 
 def save(array, path):
@@ -48,3 +49,19 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (calls.append(name), real(*a))[1])
     write_whole(tmp_path / "file", b"x")
     assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder that holds the name
+
+
+@pytest.mark.parametrize("use", [read_idx, mg.load, History.from_json, load, lambda path: mg.save({}, path)])
+def test_what_is_no_path_is_refused_and_an_open_file_stays_open(use, tmp_path):
+    with open(tmp_path / "somebodys", "wb") as file:
+        for path, error in ((file.fileno(), TypeError), (True, TypeError), (None, TypeError), ("", ValueError)):
+            with pytest.raises(error, match="need a path, got"):
+                use(path)
+        with pytest.raises(ValueError, match=r"need a path, got 'a\\x00b'"):
+            use("a\0b")
+        file.write(b"still")
+
+
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
+        mg.load(tmp_path)

@@ -3,9 +3,11 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from minigrad.distributed.launch import launched_rank
+from minigrad.files import path_of
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,14 +26,23 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.prog}: error: {message}\n")
 
 
-def number(kind: type, least: float) -> Callable[[str], float]:
-    """A type of argument: a finite number that is not too small."""
+def number(kind: type, least: float, below: float = math.inf) -> Callable[[str], float]:
+    """A type of argument: a finite number that is not too small, and below a bound."""
 
     def parse(text: str) -> float:
         value: float = kind(text)
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"need at least {least}, got {text}")
+        if not least <= value < below:
+            bound = f"less than {below}" if math.isfinite(value) and value >= below else f"at least {least}"
+            raise argparse.ArgumentTypeError(f"need {bound}, got {text}")
         return value
 
     parse.__name__ = kind.__name__  # as argparse calls it in its own message
     return parse
+
+
+def location(text: str) -> Path:
+    """A type of argument: a path, which an empty string is not; it would be the current folder."""
+    try:
+        return path_of("path", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("path: ")) from None

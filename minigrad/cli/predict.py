@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.classifier import Classifier
-from minigrad.cli.parser import Parser, number
+from minigrad.cli.parser import Parser, location, number
 from minigrad.data.drawn import framing_of, read_digit
 
 RUNS = "runs/*/model.safetensors"
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "minigrad predict")
 def _command_line(prog: str) -> Parser:
     parser = Parser(prog=prog, description=__doc__, epilog=DETAILS, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="an image with one digit")
-    parser.add_argument("--model", type=Path, metavar="FILE", help=f"default: the newest of {RUNS}")
+    parser.add_argument("--model", type=location, metavar="FILE", help=f"default: the newest of {RUNS}")
     parser.add_argument(
         "--top", type=number(int, 1), default=1, metavar="N", help="print the N likeliest labels (%(default)s)"
     )

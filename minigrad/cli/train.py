@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import data as datasets, distributed, functional as F, optim
 from minigrad.classifier import Classifier
-from minigrad.cli.parser import Parser, number
+from minigrad.cli.parser import Parser, location, number
 from minigrad.distributed import processes
 from minigrad.kernels.threads import set_num_threads
 from minigrad.models import MODELS
@@ -152,15 +152,15 @@ def command_line(prog: str | None) -> Parser:
         default="digits",
         help="digits, mnist, fashion, or a folder of IDX files or of images by class (%(default)s)",
     )
-    add("--root", help="folder in which mnist/ or fashion/ is looked for")
+    add("--root", type=location, help="folder in which mnist/ or fashion/ is looked for")
     add("--model", default="lenet5bn", choices=MODELS, help="default: %(default)s")
     add("--epochs", type=number(int, 1), help="default: as many as show 40,000 images, from 2 to 30")
     sizes = ", ".join(f"{recipe.batch_size} for {name}" for name, recipe in MODELS.items())
-    add("--batch-size", type=number(int, 1), help=f"default: {sizes}")
+    add("--batch-size", type=number(int, 1, 2**63), help=f"default: {sizes}")
     add("--lr", type=number(float, 1e-9), default=0.01, help="largest learning rate of the run (default: %(default)s)")
     add("--augment", action="store_true", help="shift, turn, scale and bend the images, other ways in every epoch")
     add("--seed", type=number(int, 0), default=0, help="of initial weights and orders (default: %(default)s)")
     add("--threads", type=number(int, 1), help="use at most so many; the results are the same")
-    add("--out", type=Path, help="folder for the results (default: runs/DATA-MODEL)")
+    add("--out", type=location, help="folder for the results (default: runs/DATA-MODEL)")
     add("--resume", action="store_true", help="go on from the checkpoint in the folder, if there is one")
     return parser

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad.data.images import resize
 from minigrad.extras import require
+from minigrad.files import path_of
 
 LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue; ITU-R BT.601, as Pillow's greys
 FAINT = 0.15  # of the strongest ink; what is fainter is the paper's grain, or ringing around JPEG's edges
@@ -74,6 +75,7 @@ def read_digit(
     decompression bomb; OSError for one that cannot be read; ModuleNotFoundError without Pillow.
     """
     image_module, image_ops = require("PIL.Image", "pillow", "reading images"), require("PIL.ImageOps", "pillow")
+    path = path_of("read_digit", path)
     bomb = image_module.DecompressionBombWarning
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", bomb)
@@ -82,9 +84,9 @@ def read_digit(
                 pixels = _pixels(image_ops.exif_transpose(image))
             return frame_digit(pixels, shape, framing)
         except image_module.UnidentifiedImageError:
-            raise ValueError(f"{os.fspath(path)}: not an image, or of an unknown kind") from None
+            raise ValueError(f"{path}: not an image, or of an unknown kind") from None
         except (OSError, SyntaxError, ValueError, bomb, image_module.DecompressionBombError) as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from error
+            raise ValueError(f"{path}: {error}") from error
 
 
 def _pixels(image: Any) -> NDArray[Any]:

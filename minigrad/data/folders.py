@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from minigrad.data.sampling import whole
 from minigrad.data.sets import DataSet, arrays
 from minigrad.extras import require
+from minigrad.files import path_of
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, beside I;16 in several byte orders
 Listing = dict[str, list[Path]]
@@ -40,11 +41,11 @@ def image_folder(
     Units: pixels in [0, 1].
     Raises: ValueError naming the folder or the file that is unusable, ModuleNotFoundError without Pillow.
     """
-    folder = Path(folder).expanduser()
+    folder = path_of("image_folder", folder).expanduser()
     if mode not in (None, "L", "RGB"):
         raise ValueError(f"image_folder: need mode 'L' or 'RGB', got {mode!r}")
     if not folder.is_dir():
-        raise ValueError(f"image_folder: need a folder, got {os.fspath(folder)!r}")
+        raise ValueError(f"image_folder: need a folder, got {str(folder)!r}")
     train, *held = [_listing(part) for part in _splits(folder)]
     if held and (different := sorted(train.keys() ^ held[0].keys())):
         has, lacks = ("train", "test") if different[0] in train else ("test", "train")

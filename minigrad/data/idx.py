@@ -11,13 +11,13 @@ import math
 import os
 import struct
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.files import write_whole
+from minigrad.dtypes import plain_array
+from minigrad.files import path_of, write_whole
 
 TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CODES = {name: code for code, name in TYPES.items()}
@@ -32,13 +32,14 @@ def read_idx(path: str | os.PathLike[str], *, limit: int = 1 << 32) -> NDArray[A
     Units: `limit` is the largest size in bytes, unpacked, that a header may claim.
     Raises: ValueError naming the file and the reason, if it is anything but one whole IDX array.
     """
+    path = path_of("read_idx", path)
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             return _parse(gzip.GzipFile(fileobj=file) if packed else file, limit)
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"read_idx: {os.fspath(path)}: {error}") from error
+        raise ValueError(f"read_idx: {path}: {error}") from error
 
 
 def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
@@ -47,7 +48,8 @@ def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
     Shapes: any, of 1 to 64 dimensions below 2**32.
     Raises: TypeError for a dtype that IDX does not have, ValueError for a shape that it does not have.
     """
-    array = np.asarray(array)
+    path = path_of("write_idx", path)
+    array = np.asarray(plain_array("write_idx", array))
     elements = array.dtype.newbyteorder(">")
     if elements.str not in CODES:
         raise TypeError(f"write_idx: need uint8, int8, int16, int32, float32 or float64, got {array.dtype}")
@@ -55,7 +57,7 @@ def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
         raise ValueError(f"write_idx: need 1 to 64 dimensions below 2**32, got shape {array.shape}")
     header = struct.pack(f">HBB{array.ndim}I", 0, CODES[elements.str], array.ndim, *array.shape)
     content = header + array.astype(elements, copy=False).tobytes()
-    if Path(path).suffix == ".gz":
+    if path.suffix == ".gz":
         content = gzip.compress(content, compresslevel=6, mtime=0)  # no time stamp: equal arrays give equal files
     write_whole(path, content)
 

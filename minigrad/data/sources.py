@@ -11,6 +11,7 @@ from minigrad.data.idx import read_idx
 from minigrad.data.sampling import stratify
 from minigrad.data.sets import DataSet, Split, arrays
 from minigrad.extras import require
+from minigrad.files import path_of
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 DIGITS = tuple("0123456789")
@@ -67,16 +68,17 @@ def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = N
     C. J. C. Burges, The MNIST database of handwritten digits, 1998; H. Xiao, K. Rasul and R. Vollgraf,
     Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms, 2017.
     """
+    path = path_of("load", source)
     if isinstance(source, str) and source in SOURCES:
         return _standard(source, root)
     if root is not None:
-        raise ValueError(f"load: root is for 'mnist' and 'fashion' only, not for {os.fspath(source)!r}")
+        raise ValueError(f"load: root is for 'mnist' and 'fashion' only, not for {str(path)!r}")
     if source == "digits":
         return _digits()
-    folder = Path(source).expanduser()
+    folder = path.expanduser()
     if not folder.is_dir():
         names = ", ".join(map(repr, ("digits", *SOURCES)))
-        raise ValueError(f"load: need {names} or a folder with IDX files or images, got {os.fspath(source)!r}")
+        raise ValueError(f"load: need {names} or a folder with IDX files or images, got {str(path)!r}")
     paths = _find(folder)
     if paths is not None:
         return _read(paths, folder.resolve().name)
@@ -95,7 +97,7 @@ def _digits() -> DataSet:
 def _standard(name: str, root: str | os.PathLike[str] | None) -> DataSet:
     folders = []
     if root is not None:
-        root = Path(root).expanduser()
+        root = path_of("load: root", root).expanduser()
         if not root.is_dir():
             raise FileNotFoundError(f"load: root {root} is not a folder")
         folders = [root / name, root]

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, checker, helper, shape_inference
 
 import minigrad
-from minigrad.files import write_whole
+from minigrad.files import path_of, write_whole
 from minigrad.modes import no_grad
 from minigrad.nn import Module
 from minigrad.nn.evaluation import evaluating, unchanged
@@ -42,6 +42,7 @@ def export(model: Module, path: str | os.PathLike[str], example: Any) -> None:
     """
     if not isinstance(model, Module):
         raise TypeError(f"onnx.export: need a Module, got {type(model).__name__}")
+    path = path_of("onnx.export", path)
     examples = _examples(example)
     with unchanged(model), evaluating(), seeded(0), no_grad():
         passes = [trace.run(model, [_resized(array, size) for array in examples]) for size in SIZES]

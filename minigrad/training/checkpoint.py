@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from minigrad import serialize
-from minigrad.files import sync_folder, write_whole
+from minigrad.files import path_of, sync_folder, write_whole
 from minigrad.tensor import Tensor
 from minigrad.training.callbacks import Callback
 from minigrad.training.run import Run
@@ -34,7 +34,7 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], every: float):
-        self.path = Path(path)
+        self.path = path_of("fit: checkpoint", path)
         self.every = every
         self.written = -1, -1  # epoch and batch
 

@@ -4,10 +4,9 @@ import csv
 import io
 import json
 import os
-from pathlib import Path
 from typing import Self, TypeAlias
 
-from minigrad.files import write_whole
+from minigrad.files import path_of, write_whole
 
 Row: TypeAlias = dict[str, float]
 
@@ -26,7 +25,7 @@ class History(list[Row]):
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write a list of objects, a row each."""
-        write_whole(path, (json.dumps(self, indent=2) + "\n").encode())
+        write_whole(path_of("History.to_json", path), (json.dumps(self, indent=2) + "\n").encode())
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with a line of names; what a row does not have is left empty."""
@@ -35,15 +34,16 @@ class History(list[Row]):
         writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self)
-        write_whole(path, text.getvalue().encode())
+        write_whole(path_of("History.to_csv", path), text.getvalue().encode())
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Self:
         """The history in a file that `to_json` wrote; ValueError, naming the file, for any other."""
+        path = path_of("History.from_json", path)
         try:
-            rows = json.loads(Path(path).read_bytes())
+            rows = json.loads(path.read_bytes())
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("no list of rows")
         except ValueError as error:
-            raise ValueError(f"History.from_json: {os.fspath(path)}: {error}") from None
+            raise ValueError(f"History.from_json: {path}: {error}") from None
         return cls(rows)
