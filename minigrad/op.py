@@ -225,8 +225,9 @@ class Op(Generic[P]):
     ) -> Variable:
         """An output as a tensor: one that `node` made, if the call was recorded and the output has gradients."""
         y = output
-        if type(y) is not np.ndarray:  # full reductions give NumPy scalars
-            y = np.asarray(output)
+        # Full reductions give NumPy scalars, and a user's op whatever it likes.
+        if type(y) is not np.ndarray or not (self.builtin or y.dtype in SUPPORTED):
+            y = self._plain(output)
             if node is not None:
                 node.saved = _exchanged(node.saved, output, y)
         else:
@@ -241,6 +242,12 @@ class Op(Generic[P]):
         if node.saved:  # it may be among what was saved
             node.outputs.append(Output(id(y), tensor._storage))
         return tensor
+
+    def _plain(self, output: Any) -> np.ndarray:
+        """An output as an array that tensors may hold: kernels read its memory, and take it for native."""
+        refuse_mask(self.name, output)
+        y = np.asarray(output)
+        return y if y.dtype in SUPPORTED else y.astype(check_dtype(self.name, y.dtype))
 
     def _tell(
         self, watch: Watch, node: Node | None, result: Any, inputs: tuple[Any, ...], arrays: list[Any], settings: Any

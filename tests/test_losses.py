@@ -92,6 +92,13 @@ def test_class_weights_do_not_lose_their_history_silently():
             loss(np.zeros((1, 2), np.float32), np.array([0]), weight=weight)
 
 
+def test_weights_as_tensors_beside_scores_in_foreign_bytes_are_the_same_weights():
+    scores = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    weight = mg.tensor(np.array([1, 2, 3], np.float32))
+    expected = F.cross_entropy(scores, np.arange(4) % 3, weight)
+    np.testing.assert_array_equal(F.cross_entropy(scores.astype(">f4"), np.arange(4) % 3, weight), expected)
+
+
 def test_weights_of_binary_losses_broadcast():
     x, t = pair("binary_cross_entropy", (4, 3))
     weight, positive = RNG.uniform(0.5, 2, (2, 3))

@@ -128,6 +128,22 @@ def test_an_array_with_a_mask_is_refused():
             use(masked)
 
 
+def test_what_a_users_op_gives_is_native_before_a_kernel_reads_it():
+    @mg.op
+    def foreign(x, *, dtype):
+        return x.astype(dtype), ()
+
+    x = mg.tensor(np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32), requires_grad=True)
+    w = np.random.default_rng(1).normal(size=(3, 4, 3, 3)).astype(np.float32)
+    y = foreign(x, dtype=">f4")
+    assert y.dtype.isnative
+    assert y.requires_grad
+    np.testing.assert_array_equal(*(mg.functional.conv2d(images, w).detach() for images in (y, x)))
+    for dtype in ("float16", "complex64", "object"):
+        with pytest.raises(TypeError, match=rf"foreign: need booleans, integers, float32 or float64, got {dtype}"):
+            foreign(x, dtype=dtype)
+
+
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_a_matrix_is_an_array_like_any_other():
     """Its own `*` would be the product of matrices."""

@@ -316,7 +316,7 @@ def clone_vjp(dy: Array) -> Any:
 @op
 def cast(x: Array, *, dtype: Any) -> Any:
     """x in another dtype; the tape brings the gradient back to x's"""
-    return x.astype(dtype), ()
+    return x.astype(np.dtype(dtype).newbyteorder("=")), ()  # also by the dtype of an array from elsewhere
 
 
 @cast.vjp
