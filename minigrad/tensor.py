@@ -416,5 +416,14 @@ def _shared_storage(array: np.ndarray) -> Storage:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares memory with another library's array, by the DLPack protocol."""
-    return as_tensor(np.from_dlpack(source))
+    """A tensor that shares memory with another library's array, by the DLPack protocol.
+
+    Raises: TypeError for what does not speak it, and for other dtypes; ValueError where the array cannot be shared.
+    """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: need an array with __dlpack__, got {type(source).__name__}")
+    try:
+        array = np.from_dlpack(source)
+    except (BufferError, RuntimeError) as error:
+        raise ValueError(f"from_dlpack: {error}") from None
+    return as_tensor(array)

@@ -122,6 +122,11 @@ def test_indices_that_are_none_or_outside_are_errors(index, error):
         x[index]
 
 
+def test_an_index_with_a_mask_is_refused():
+    with pytest.raises(TypeError, match="index: need an array without a mask"):
+        mg.tensor([1.0, 2.0])[np.ma.masked_array([1, 0], [True, False])]
+
+
 def test_an_index_beyond_the_end_stops_iteration_only_in_iter():
     x = mg.tensor([1, 2, 3])
     assert [int(v) for v in x] == [1, 2, 3]

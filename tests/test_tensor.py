@@ -213,6 +213,10 @@ def test_dlpack_shares_memory_both_ways():
     assert np.shares_memory(y.data, source)
     with pytest.raises(BufferError, match="requires grad"):
         np.from_dlpack(leaf(2))
+    with pytest.raises(TypeError, match="from_dlpack: need an array with __dlpack__, got int"):
+        mg.from_dlpack(3)
+    with pytest.raises(ValueError, match=r"from_dlpack: .*native"):
+        mg.from_dlpack(np.ones(2, ">f4"))
 
 
 @pytest.mark.parity

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.dtypes import refuse_mask
 from minigrad.kinds import several
 from minigrad.op import Array, op
 from minigrad.ops.batch import batch_sum
@@ -234,6 +235,7 @@ def plain_index(index: Any) -> Any:
             raise ValueError(f"index: {error}") from None
     if not isinstance(index, np.ndarray):
         return index
+    refuse_mask("index", index)
     if index.dtype.kind not in "biu":
         raise TypeError(f"index: need integers or booleans, got {index.dtype}")
     return index.copy()  # the rule needs it as it was
