@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import modes, tape
+from minigrad.kinds import check_kind
 from minigrad.ops import stack
 from minigrad.tensor import Tensor, as_tensor, cotangent
 
@@ -50,6 +51,9 @@ def grad(
     Raises: RuntimeError for such an input otherwise, for what does not require grad, and where what was saved is freed
     or has changed; ValueError for a grad_output of another shape; TypeError for what is no tensor.
     """
+    for setting, value in (("create_graph", create_graph), ("allow_unused", allow_unused)):
+        check_kind("grad", setting, bool, value)
+    check_kind("grad", "retain_graph", bool | None, retain_graph)
     ys, xs = _several(outputs), _several(inputs)
     given = _one_each("grad", "grad_output", grad_outputs, ys, "outputs")
     for what, values in (("outputs", ys), ("inputs", xs)):

@@ -44,7 +44,8 @@ def check_kind(function: str, parameter: str, kind: Any, value: Any) -> None:
 
 
 def checks_kinds(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function refuse, in its own name, settings of another kind than they are annotated with."""
+    """Let a function, or a class by its `__init__`, refuse in its own name settings that are not as annotated."""
+    caller = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     signature = inspect.signature(function)
     kinds = {name: p.annotation for name, p in signature.parameters.items() if p.annotation in KINDS}
 
@@ -52,7 +53,7 @@ def checks_kinds(function: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in kinds:
-                check_kind(function.__name__, name, kinds[name], value)
+                check_kind(caller, name, kinds[name], value)
         return function(*args, **kwargs)
 
     return checked

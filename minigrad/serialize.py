@@ -10,6 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from minigrad.files import path_of, write_whole
+from minigrad.kinds import refuse
 from minigrad.tensor import Tensor, as_tensor, tensor
 
 _DTYPES = {"BOOL", "F32", "F64", *(f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64))}  # as they name ours
@@ -21,6 +22,9 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     The file appears whole or not at all. Raises TypeError for names or values that cannot be saved.
     """
     path = path_of("save", path)
+    pairs = [(None, None)] if not isinstance(metadata, Mapping) else metadata.items()
+    if metadata is not None and not all(isinstance(text, str) for pair in pairs for text in pair):
+        refuse("save", "metadata", "strings by name", metadata)
     arrays = {}
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray)):

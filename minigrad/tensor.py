@@ -258,6 +258,8 @@ class Tensor(Methods):
                 self._array[ops.plain_index(index)] = value
         except (ValueError, OverflowError, FloatingPointError) as error:
             raise ValueError(f"in place: {error}") from None
+        except TypeError as error:
+            raise TypeError(f"in place: {error}") from None
         self._storage.version += 1
         return self
 

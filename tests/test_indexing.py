@@ -147,3 +147,12 @@ def test_assignment_writes_what_numpy_writes(drawn, seed):
     array[index] = value
     x[index] = mg.tensor(value)
     np.testing.assert_array_equal(x, array)
+
+
+def test_an_index_of_more_dimensions_than_numpys_add_takes_has_a_gradient():
+    x = mg.tensor(np.arange(30.0).reshape(5, 6), requires_grad=True)
+    rows = np.array([4, 0, 4]).reshape(3, *(1,) * 39)
+    x[rows, np.array([[5], [5]])].sum().backward()
+    expected = np.zeros((5, 6))
+    expected[[4, 0], 5] = 4, 2
+    np.testing.assert_array_equal(x.grad, expected)

@@ -13,6 +13,7 @@ from minigrad.data.sampling import whole
 from minigrad.data.sets import DataSet, arrays
 from minigrad.extras import require
 from minigrad.files import path_of
+from minigrad.memory import allocate
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, beside I;16 in several byte orders
 Listing = dict[str, list[Path]]
@@ -115,7 +116,7 @@ def _decoded(listing: Listing, size: int | tuple[int, int], mode: str) -> tuple[
         raise ValueError(f"image_folder: need an int or (height, width), got {size!r}")
     height, width = (whole("image_folder: size", n, least=1) for n in pair)
     labels = np.repeat(np.arange(len(listing)), [len(paths) for paths in listing.values()])
-    images = np.empty((len(labels), len(mode), height, width), np.uint8)  # L has a channel, RGB has three
+    images = allocate((len(labels), len(mode), height, width), np.uint8)  # L has a channel, RGB has three
     for target, path in zip(images, _all(listing), strict=True):
         pixels = _opened(path, lambda image: _pixels(image, (width, height), mode))
         target[...] = pixels.reshape(height, width, len(mode)).transpose(2, 0, 1)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad.dtypes import plain_array
 from minigrad.files import path_of, write_whole
+from minigrad.kinds import check_kind
 
 TYPES = {0x08: "|u1", 0x09: "|i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CODES = {name: code for code, name in TYPES.items()}
@@ -33,6 +34,7 @@ def read_idx(path: str | os.PathLike[str], *, limit: int = 1 << 32) -> NDArray[A
     Raises: ValueError naming the file and the reason, if it is anything but one whole IDX array.
     """
     path = path_of("read_idx", path)
+    check_kind("read_idx", "limit", int, limit)
     try:
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad.data.images import Images, Pixels, resize, scaled, to_pixels
 from minigrad.data.sampling import stratify, whole
+from minigrad.kinds import check_kind, refuse
 
 MOST_CLASSES = 1 << 16
 
@@ -80,6 +81,7 @@ class Split:
         `size` of validation: a fraction in (0, 1), or a whole number of samples. Both keep the order of this split.
         Raises: ValueError if either would be empty.
         """
+        check_kind("holdout", "size", float, size)
         total = len(self)
         count = int(size) if isinstance(size, int | np.integer) else round(size * total) if 0 < size < 1 else 0
         if not 0 < count < total:
@@ -134,8 +136,14 @@ def arrays(
     Raises: TypeError, ValueError for anything else, pixels that are not finite, labels outside the classes.
     """
     train = _split(images, labels)
+    if isinstance(test, tuple) and len(test) != 2:
+        raise ValueError(f"arrays: need a pair (images, labels) as test, got {len(test)} of them")
     train, held = (train, _split(*test)) if isinstance(test, tuple) else train.holdout(test, seed)
-    return DataSet(name, train, held, _names(train, held) if classes is None else tuple(classes))
+    try:
+        names = _names(train, held) if classes is None else tuple(classes)
+    except TypeError:
+        refuse("arrays", "classes", "names", classes)
+    return DataSet(name, train, held, names)
 
 
 def _split(images: ArrayLike, labels: ArrayLike) -> Split:

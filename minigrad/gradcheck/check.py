@@ -77,6 +77,7 @@ def gradcheck(
     return report
 
 
+@checks_kinds
 def gradgradcheck(
     func: Callable[..., Any],
     inputs: Any,

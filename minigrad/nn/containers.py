@@ -5,6 +5,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, cast, overload
 
+from minigrad.kinds import refuse
 from minigrad.nn.fusion import stages
 from minigrad.nn.module import Module
 from minigrad.op import Array
@@ -60,7 +61,11 @@ class _Row(Module):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
-        for module in modules:
+        try:
+            given = list(modules)
+        except TypeError:
+            refuse(type(self).__name__, "modules", "modules one after another", modules)
+        for module in given:
             self.append(module)
         return self
 
@@ -116,7 +121,11 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules by name, in place of those that have the same names."""
-        for name, module in dict(modules).items():
+        try:
+            named = dict(modules)
+        except (TypeError, ValueError):
+            refuse(type(self).__name__, "modules", "modules by name", modules)
+        for name, module in named.items():
             self.add_module(name, module)
 
     def __getitem__(self, name: str) -> Module:

@@ -109,7 +109,7 @@ def fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     Raises: ValueError for fewer than 2 dimensions.
     """
     if tensor.ndim < 2:
-        raise ValueError(f"fan in and fan out: need a weight of 2 or more dimensions, got {tensor.shape}")
+        raise ValueError(f"fan_in_and_fan_out: need a weight of 2 or more dimensions, got {tensor.shape}")
     window = math.prod(tensor.shape[2:])
     return tensor.shape[1] * window, tensor.shape[0] * window
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from minigrad.hooks import Hooks
+from minigrad.kinds import check_kind
 from minigrad.modes import evaluation
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
@@ -167,6 +168,7 @@ class Members:
 
     def get_submodule(self, target: str) -> "Module":
         """The module at a path such as `features.0`; raises AttributeError if there is none."""
+        check_kind("get_submodule", "target", str, target)
         module = cast("Module", self)
         for name in target.split(".") if target else ():
             found = module._modules.get(name)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad import functional as F
-from minigrad.kinds import check_kind, several
+from minigrad.kinds import check_kind, checks_kinds, several
 from minigrad.nn.module import Module
 from minigrad.nn.parameter import Parameter, blank
 from minigrad.op import Array
@@ -108,6 +108,7 @@ class LayerNorm(_Norm):
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
     """
 
+    @checks_kinds
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -118,7 +119,6 @@ class LayerNorm(_Norm):
         dtype: Any = None,
     ):
         super().__init__()
-        check_kind("LayerNorm", "elementwise_affine", bool, elementwise_affine)
         sizes = several("LayerNorm", "normalized_shape", normalized_shape)
         self.normalized_shape = tuple(integer("LayerNorm", "normalized_shape", size, 1) for size in sizes)
         self.eps, self.elementwise_affine = eps, elementwise_affine
@@ -138,6 +138,7 @@ class GroupNorm(_Norm):
     Source: Wu and He, "Group normalization", 2018.
     """
 
+    @checks_kinds
     def __init__(
         self,
         num_groups: int,

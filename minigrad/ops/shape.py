@@ -265,7 +265,7 @@ def scatter_add(x: Array, *, index: Any, shape: tuple[int, ...]) -> Any:
     y = np.zeros(shape, dtype=x.dtype)
     if _is_basic(index):
         y[index] = x
-    elif y.ndim <= _MOST_DIMENSIONS:
+    elif max(x.ndim, y.ndim) <= _MOST_DIMENSIONS:
         np.add.at(y, index, x)
     else:
         places = np.arange(y.size).reshape(shape)[index]

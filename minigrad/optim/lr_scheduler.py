@@ -5,10 +5,12 @@ of one optimiser do not multiply: join them by `SequentialLR`.
 """
 
 import math
+import operator
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from minigrad.kinds import check_kind, checks_kinds, refuse
 from minigrad.optim.optimizer import Optimizer
 
 __all__ = [
@@ -35,6 +37,7 @@ class LRScheduler:
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: need an optimizer, got {type(optimizer).__name__}")
+        check_kind(type(self).__name__, "last_epoch", int, last_epoch)
         self.optimizer, self.last_epoch = optimizer, last_epoch
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
@@ -89,6 +92,9 @@ class LambdaLR(LRScheduler):
         self.lr_lambdas = list(lr_lambda) if isinstance(lr_lambda, Sequence) else [lr_lambda] * groups
         if len(self.lr_lambdas) != groups:
             raise ValueError(f"LambdaLR: need {groups} functions, one per group, got {len(self.lr_lambdas)}")
+        for factor in self.lr_lambdas:
+            if not callable(factor):
+                refuse("LambdaLR", "lr_lambda", "a function", factor)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -99,6 +105,7 @@ class LambdaLR(LRScheduler):
 class StepLR(LRScheduler):
     """base * gamma^floor(t / step_size)"""
 
+    @checks_kinds
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         if step_size < 1:
             raise ValueError(f"StepLR: need step_size >= 1, got {step_size}")
@@ -112,8 +119,9 @@ class StepLR(LRScheduler):
 class MultiStepLR(LRScheduler):
     """base * gamma^(number of milestones <= t)"""
 
+    @checks_kinds
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1):
-        self.milestones, self.gamma = sorted(milestones), gamma
+        self.milestones, self.gamma = sorted(_integers("MultiStepLR", milestones)), gamma
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, step: int) -> float:
@@ -123,6 +131,7 @@ class MultiStepLR(LRScheduler):
 class LinearLR(LRScheduler):
     """base times a factor that goes in a line from `start_factor` to `end_factor` in `total_iters` steps: a warm-up."""
 
+    @checks_kinds
     def __init__(
         self,
         optimizer: Optimizer,
@@ -151,6 +160,7 @@ class CosineAnnealingLR(LRScheduler):
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017 (without the restarts).
     """
 
+    @checks_kinds
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         if T_max < 1:
             raise ValueError(f"CosineAnnealingLR: need T_max >= 1, got {T_max}")
@@ -171,6 +181,7 @@ class OneCycleLR(LRScheduler):
     Source: Smith and Topin, "Super-convergence", 2018.
     """
 
+    @checks_kinds
     def __init__(
         self,
         optimizer: Optimizer,
@@ -199,12 +210,16 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum and not {"momentum", "betas"} & optimizer.defaults.keys():
             raise ValueError("OneCycleLR: the optimizer has no momentum to cycle; pass cycle_momentum=False")
         groups = optimizer.param_groups
-        peaks = [float(lr) for lr in max_lr] if isinstance(max_lr, Sequence) else [float(max_lr)] * len(groups)
+        peaks = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
+        for peak in peaks:
+            check_kind("OneCycleLR", "max_lr", float, peak)
         if len(peaks) != len(groups):
             raise ValueError(f"OneCycleLR: need one max_lr or {len(groups)}, one per group, got {len(peaks)}")
+        if not min(div_factor, final_div_factor) > 0:
+            raise ValueError(f"OneCycleLR: need factors > 0 to divide by, got {div_factor} and {final_div_factor}")
         if last_epoch == -1:
             for group, peak in zip(groups, peaks, strict=True):
-                group["initial_lr"] = peak / div_factor
+                group["initial_lr"] = float(peak) / div_factor
         self.total_steps, self.pct_start, self.anneal_strategy = total_steps, pct_start, anneal_strategy
         self.cycle_momentum, self.base_momentum, self.max_momentum = cycle_momentum, base_momentum, max_momentum
         self.div_factor, self.final_div_factor, self.three_phase = div_factor, final_div_factor, three_phase
@@ -252,6 +267,7 @@ class SequentialLR(LRScheduler):
 
     _unsaved = ("optimizer", "schedulers")
 
+    @checks_kinds
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ):
@@ -260,7 +276,7 @@ class SequentialLR(LRScheduler):
             raise ValueError(f"SequentialLR: need {need}")
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ValueError("SequentialLR: need schedules of the optimizer it is given")
-        self.schedulers, self.milestones = list(schedulers), list(milestones)
+        self.schedulers, self.milestones = list(schedulers), _integers("SequentialLR", milestones)
         self.optimizer, self.last_epoch = optimizer, last_epoch
         self.step()
 
@@ -281,3 +297,10 @@ class SequentialLR(LRScheduler):
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "schedulers"})
+
+
+def _integers(name: str, milestones: Iterable[int]) -> list[int]:
+    try:
+        return [operator.index(milestone) for milestone in list(milestones)]
+    except TypeError:
+        refuse(name, "milestones", "integers", milestones)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from minigrad.kinds import checks_kinds
 from minigrad.training.run import Run
 
 
@@ -43,6 +44,7 @@ class EarlyStopping(Callback):
     Source: L. Prechelt, "Early stopping - but when?", 1998.
     """
 
+    @checks_kinds
     def __init__(
         self,
         monitor: str = "validation_loss",

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad import functional as F, nn
 from minigrad.data import Split
+from minigrad.data.sampling import whole
 from minigrad.dtypes import plain_array
 from minigrad.modes import no_grad
 from minigrad.nn.evaluation import evaluating
@@ -37,11 +38,11 @@ def predict(model: nn.Module, *inputs: ArrayLike, batch_size: int = BATCH) -> ND
 
     Shapes: inputs (N, ...), which the model is called with -> outputs (N, ...).
     """
-    arrays = samples("predict", inputs)
+    arrays, size = samples("predict", inputs), whole("predict: batch_size", batch_size, least=1)
     with evaluating(), no_grad():
         # An empty batch too is asked of the model, which alone knows the shape of its outputs.
-        starts = range(0, len(arrays[0]) or 1, batch_size)
-        parts = [model(*(as_tensor(array[i : i + batch_size]) for array in arrays)).numpy() for i in starts]
+        starts = range(0, len(arrays[0]) or 1, size)
+        parts = [model(*(as_tensor(array[i : i + size]) for array in arrays)).numpy() for i in starts]
     return np.concatenate(parts)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import functional as F, nn
 from minigrad.data import Batches, Split
 from minigrad.distributed import processes
+from minigrad.kinds import check_kind
 from minigrad.optim import Adam, Optimizer
 from minigrad.optim.lr_scheduler import LRScheduler
 from minigrad.training.callbacks import Callback, Progress
@@ -69,6 +70,9 @@ def fit(
     for name, value in (("epochs", epochs), ("accumulate", accumulate)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"fit: need {name} as an integer of at least 1, got {value!r}")
+    check_kind("fit", "scheduler_interval", str, scheduler_interval)
+    check_kind("fit", "checkpoint_every", float, checkpoint_every)
+    check_kind("fit", "resume", bool, resume)
     if scheduler_interval not in ("step", "epoch"):
         raise ValueError(f"fit: need scheduler_interval 'step' or 'epoch', got {scheduler_interval!r}")
     if resume and checkpoint is None:

@@ -1,6 +1,7 @@
 """`python -m tests.fuzz --cases 200000`: run so many cases in processes of their own, and tell what went wrong."""
 
 import argparse
+import io
 import os
 import resource
 import signal
@@ -42,6 +43,7 @@ def _run_block(options: argparse.Namespace) -> None:
     """Run one block in this process: on stdout a line for each case before it is run, and after it its outcome."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sys.stdout = io.StringIO()  # `print` is among what is passed
     targets = sorted(name for name in CALLS if options.only in name)
 
     @seed(options.seed * 1_000_003 + options.block)

@@ -11,15 +11,17 @@ import minigrad as mg
 from minigrad import functional as F, nn, optim, training
 
 from .commands import COMMANDS, command
+from .things import OPERATORS, THINGS, in_place, optimise
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A function, what it is called with, and by which name its errors should go."""
+    """A function, what it is called with, by which name its errors should go, and which arguments it may change."""
 
     function: Callable[..., Any]
     arguments: dict[str, Any]
     names: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
 
 def values(*shape: int, seed: int = 0) -> np.ndarray:
@@ -106,28 +108,39 @@ LAYERS: dict[str, tuple[dict[str, Any], Any]] = {
     "Embedding": ({"num_embeddings": 5, "embedding_dim": 3, "padding_idx": 0, "dtype": "float32"}, LABELS),
     "Linear": ({"in_features": 6, "out_features": 3, "bias": True, "dtype": "float32"}, ROWS),
     "Conv1x1": ({"in_channels": 4, "out_channels": 3, "bias": True, "dtype": "float32"}, IMAGE),
-    "LayerNorm": ({"normalized_shape": 6, "eps": 1e-5, "elementwise_affine": True, "dtype": "float32"}, ROWS),
-    "GroupNorm": ({"num_groups": 2, "num_channels": 4, "eps": 1e-5, "dtype": "float32"}, IMAGE),
+    "LayerNorm": (
+        {"normalized_shape": 6, "eps": 1e-5, "elementwise_affine": True, "bias": True, "dtype": "float32"}, ROWS,
+    ),
+    "GroupNorm": ({"num_groups": 2, "num_channels": 4, "eps": 1e-5, "affine": True, "dtype": "float32"}, IMAGE),
     "Upsample": ({"size": None, "scale_factor": 2, "mode": "nearest", "align_corners": None}, IMAGE),
     **{name: ({}, ROWS) for name in ("ReLU", "SiLU", "Sigmoid", "Tanh", "Identity")},
 }  # fmt: skip
 for rank, x in ((1, SIGNAL), (2, IMAGE)):
     window = {"kernel_size": 3, "stride": 1, "padding": 1}
-    channels = {"in_channels": 4, "out_channels": 6}
+    channels = {"in_channels": 4, "out_channels": 6, "bias": True, "dtype": "float32"}
     LAYERS |= {
-        f"Conv{rank}d": ({**channels, **window, "dilation": 1, "groups": 2, "bias": True}, x),
+        f"Conv{rank}d": ({**channels, **window, "dilation": 1, "groups": 2}, x),
         f"ConvTranspose{rank}d": ({**channels, **window, "output_padding": 0, "groups": 2, "dilation": 1}, x),
         f"LocallyConnected{rank}d": ({**channels, "input_size": x.shape[2:], **window, "dilation": 1}, x),
         f"MaxPool{rank}d": ({**window, "dilation": 1, "return_indices": False, "ceil_mode": True}, x),
         f"AvgPool{rank}d": ({**window, "ceil_mode": True, "count_include_pad": False}, x),
         f"AdaptiveAvgPool{rank}d": ({"output_size": 2}, x),
         f"GlobalAvgPool{rank}d": ({}, x),
-        f"BatchNorm{rank}d": ({"num_features": 4, "eps": 1e-5, "momentum": 0.1, "affine": True}, x),
+        f"BatchNorm{rank}d": (
+            {
+                "num_features": 4,
+                "eps": 1e-5,
+                "momentum": 0.1,
+                "affine": True,
+                "track_running_stats": True,
+                "dtype": "float32",
+                "bias": True,
+            },
+            x,
+        ),
     }
 
 TENSOR: dict[str, dict[str, Any]] = {
-    "add_": {"other": ROWS, "alpha": 2}, "sub_": {"other": ROWS, "alpha": 2}, "mul_": {"other": ROWS},
-    "div_": {"other": ROWS}, "copy_": {"other": ROWS}, "fill_": {"value": 2.0}, "zero_": {},
     "argmax": {"dim": 1, "keepdim": False}, "argmin": {"dim": 1, "keepdim": False}, "cumsum": {"dim": 1},
     "max": {"dim": 1, "keepdim": False}, "min": {"dim": 1, "keepdim": False}, "prod": {"dim": 1, "keepdim": True},
     "clamp": {"min": 0.2, "max": 0.5}, "clip": {"min": 0.2, "max": 0.5},
@@ -143,6 +156,11 @@ TENSOR: dict[str, dict[str, Any]] = {
     "flip": {"dims": (0,)}, "__getitem__": {"index": (1, slice(None))},
     "__add__": {"other": ROWS}, "__mul__": {"other": 2.0}, "__truediv__": {"other": ROWS}, "__pow__": {"exponent": 2},
     "__matmul__": {"other": values(6, 3)}, "__rsub__": {"other": 1.0},
+}  # fmt: skip
+IN_PLACE: dict[str, dict[str, Any]] = {
+    "add_": {"other": TARGETS, "alpha": 2}, "sub_": {"other": TARGETS, "alpha": 2}, "mul_": {"other": TARGETS},
+    "div_": {"other": TARGETS}, "copy_": {"other": TARGETS}, "fill_": {"value": 2.0}, "zero_": {},
+    "__setitem__": {"index": np.array([3, 0, 3]), "value": 0.5},
 }  # fmt: skip
 UNARY = (
     "abs acos asin atan ceil clone cos cosh detach dim double exp float floor isfinite isnan log long numel numpy relu "
@@ -189,9 +207,12 @@ INITS: dict[str, dict[str, Any]] = {
     "kaiming_uniform_": {"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu"},
     "kaiming_normal_": {"a": 0.0, "mode": "fan_out", "nonlinearity": "relu"},
 }  # fmt: skip
-LOSSES = {
-    "BCELoss": TARGETS, "BCEWithLogitsLoss": TARGETS, "CrossEntropyLoss": LABELS, "HuberLoss": TARGETS,
-    "L1Loss": TARGETS, "MSELoss": TARGETS, "NLLLoss": LABELS,
+OF_CLASSES = {"target": LABELS, "weight": values(6), "ignore_index": -100}
+LOSSES: dict[str, dict[str, Any]] = {
+    "BCELoss": {"target": TARGETS, "weight": values(6)},
+    "BCEWithLogitsLoss": {"target": TARGETS, "weight": values(6), "pos_weight": values(6)},
+    "CrossEntropyLoss": {**OF_CLASSES, "label_smoothing": 0.1}, "HuberLoss": {"target": TARGETS, "delta": 1.0},
+    "L1Loss": {"target": TARGETS}, "MSELoss": {"target": TARGETS}, "NLLLoss": OF_CLASSES,
 }  # fmt: skip
 PARAMETER = values(3, 2)
 OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -235,11 +256,12 @@ OTHER: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     **{name: (getattr(mg, name), {"a": ROWS, "b": TARGETS}) for name in FUNCTIONS_OF_TWO},
 }
 OPTIMISERS = {
-    "SGD": {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1, "nesterov": False},
-    "RMSprop": {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.9, "centered": True},
-    "Adam": {"lr": 0.1, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1, "amsgrad": True},
-    "AdamW": {"lr": 0.1, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1, "amsgrad": True},
+    "SGD": {"momentum": 0.9, "dampening": 0.0, "nesterov": False},
+    "RMSprop": {"alpha": 0.9, "eps": 1e-8, "momentum": 0.9, "centered": True},
+    "Adam": {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": True},
+    "AdamW": {"betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": True},
 }
+OF_ALL_OPTIMISERS = {"lr": 0.1, "weight_decay": 0.1, "maximize": False, "parameter": PARAMETER}
 
 
 def _build_and_call(name: str) -> Callable[..., Any]:
@@ -256,7 +278,7 @@ def _loss(name: str) -> Callable[..., Any]:
 
 def _method(name: str) -> Callable[..., Any]:
     def call(self: Any, **arguments: Any) -> Any:
-        method = getattr(mg.tensor(self), name)
+        method = getattr(mg.as_tensor(self), name)
         positional = [
             kind for kind in inspect.signature(method).parameters.values() if kind.kind == kind.VAR_POSITIONAL
         ]
@@ -264,17 +286,6 @@ def _method(name: str) -> Callable[..., Any]:
             (value,) = arguments.values()
             return method(*value) if positional and isinstance(value, tuple) else method(value)
         return method(**arguments)
-
-    return call
-
-
-def _optimise(name: str) -> Callable[..., Any]:
-    def call(gradient: Any, **settings: Any) -> Any:
-        parameter = nn.Parameter(PARAMETER.copy())
-        optimizer = getattr(optim, name)([parameter], **settings)
-        parameter.grad = mg.tensor(gradient)
-        optimizer.step()
-        return parameter.detach()
 
     return call
 
@@ -288,14 +299,17 @@ def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 CALLS: dict[str, Call] = {
-    **{f"F.{name}": Call(_seeded(getattr(F, name)), arguments, (name,)) for name, arguments in FUNCTIONS.items()},
+    **{
+        f"F.{name}": Call(_seeded(getattr(F, name)), arguments, (name,), ("running_mean", "running_var"))
+        for name, arguments in FUNCTIONS.items()
+    },
     **{
         f"nn.{name}": Call(_seeded(_build_and_call(name)), {"input": x, **settings}, (name, name.lower()))
         for name, (settings, x) in LAYERS.items()
     },
     **{
-        f"nn.{name}": Call(_loss(name), {"input": ROWS, "target": target, "reduction": "mean"}, (name, "[a-z_0-9]+"))
-        for name, target in LOSSES.items()
+        f"nn.{name}": Call(_loss(name), {"input": ROWS, "reduction": "mean", **settings}, (name, "[a-z_0-9]+"))
+        for name, settings in LOSSES.items()
     },
     **{
         f"minigrad.{name}": Call(_seeded(command(name)), arguments, (f"minigrad {name}",))
@@ -308,7 +322,18 @@ CALLS: dict[str, Call] = {
     **{f"Tensor.{name}": Call(_method(name), {"self": ROWS}, (name,)) for name in UNARY},
     **{f"mg.{name}": Call(function, arguments, (name,)) for name, (function, arguments) in OTHER.items()},
     **{
-        f"optim.{name}": Call(_optimise(name), {"gradient": values(3, 2, seed=2), **settings}, (name,))
+        f"optim.{name}": Call(
+            optimise(name), {"gradient": values(3, 2, seed=2), **OF_ALL_OPTIMISERS, **settings}, (name,), ("parameter",)
+        )
         for name, settings in OPTIMISERS.items()
+    },
+    **{
+        f"Tensor.{name}": Call(in_place(name), {"self": ROWS, **arguments}, (name,), ("self",))
+        for name, arguments in IN_PLACE.items()
+    },
+    **{f"Tensor.{name}": Call(_method(name), {"self": ROWS, "other": TARGETS}, (name,)) for name in OPERATORS},
+    **{
+        name: Call(_seeded(function), arguments, (name.rpartition(".")[2],))
+        for name, (function, arguments) in THINGS.items()
     },
 }

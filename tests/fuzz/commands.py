@@ -45,6 +45,8 @@ def command(name: str) -> Callable[..., Any]:
                 status = cli.main(argv)
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else 0
+            except Exception as error:  # of any kind: users of a command do not see tracebacks
+                raise AssertionError(f"{type(error).__name__} came out of the command: {error}") from error
         if status in REFUSED:
             lines = err.getvalue().splitlines()
             complaints = [line for line in lines if "error: " in line]
@@ -65,7 +67,7 @@ def _folder() -> Any:
         train.StopOnInterrupt, train.draw = _OneStep, lambda *_: None  # type: ignore[misc]
         try:
             Classifier("mlp", (1, 28, 28), DIGITS, "digits").save("model.safetensors")
-            _write_image(Path("digit.png"))
+            write_image(Path("digit.png"))
             Path("empty").touch()
             Path("folder").mkdir()
             yield
@@ -74,7 +76,7 @@ def _folder() -> Any:
             os.chdir(before)
 
 
-def _write_image(path: Path) -> None:
+def write_image(path: Path) -> None:
     from PIL import Image
 
     paper = np.full((40, 40), 255, np.uint8)
