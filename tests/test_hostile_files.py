@@ -141,6 +141,18 @@ def test_a_checkpoint_with_anything_anywhere_is_refused_or_goes_on(folder, data)
             raise
 
 
+@pytest.mark.parametrize(
+    "place", [("sums", "seconds"), ("sums", "samples"), ("epoch",), ("stopped",), ("history", 0, "loss")]
+)
+def test_a_checkpoint_whose_counts_are_none_is_refused(folder, place):
+    whole, path = folder / "counts.safetensors", folder / "other.safetensors"
+    if not whole.exists():
+        fit(whole)
+    path.write_bytes(packed(replaced(read(whole), place, {"a": 1})))
+    with pytest.raises(CheckpointError, match="no checkpoint to go on from: it "):
+        fit(path, resume=True)
+
+
 @settings(max_examples=4 * EXAMPLES)
 @given(st.data())
 def test_damaged_checkpoints_and_histories_are_refused(folder, data):

@@ -147,6 +147,7 @@ class Run:
         kept, own = [entry["name"] for entry in state["callbacks"]], [type(one).__name__ for one in self._keeping()]
         if kept != own:
             raise ValueError(f"it is of a run with callbacks {kept} instead of {own}")
+        _check_counts(state)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler:
@@ -161,6 +162,17 @@ class Run:
     def _keeping(self) -> "list[Callback]":
         """The callbacks that have a state."""
         return [callback for callback in self.callbacks if callback.state_dict()]
+
+
+def _check_counts(state: Mapping[str, Any]) -> None:
+    """ValueError where what a state says of the run's course are no counts, sums and rows."""
+    counts = [state[name] for name in ("epoch", "batch", "step")] + [state["sums"]["samples"]]
+    numbers = [state["sums"]["seconds"], *state["sums"]["totals"].values()]
+    numbers += [value for row in state["history"] for value in row.values()]
+    if not all(type(count) is int and count >= 0 for count in counts) or type(state["stopped"]) is not bool:
+        raise ValueError("it does not say how far the run was")
+    if not all(type(number) in (int, float) for number in numbers):
+        raise ValueError("it has sums or a history that are no numbers")
 
 
 def named(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
