@@ -15,7 +15,7 @@ from .bench import Bench, Row, judged, section
 from .peers import is_installed
 from .processes import KEPT, ROOT
 
-STEPS, TURNS = 100, 5
+STEPS, TURNS = 100, 3
 WORK = (("lenet5", 64), ("lenet5", 512), ("cnn", 64))
 RANKS = (8, 64, 512)
 SAMPLES = 64  # of each process in the model
@@ -58,8 +58,9 @@ def distributed(bench: Bench) -> Iterator[Row]:
     """One batch, shared by processes of one thread each on the cores of this machine; Adam. Beside it two threads of
     one process, and PyTorch's DistributedDataParallel on gloo.
 
-    `sent` is what one process sends, of gradients; `ring` the bytes that a ring would send; `hidden` the share of the
-    time that the sums take by themselves for which the step does not wait.
+    `sent` is what one process sends, of gradients; `ring` the bytes that a ring would send; `waited` how long it waits
+    for sums after the walk back, also where the other process is behind; `hidden` the share of what the sums take by
+    themselves for which it does not wait.
     """
     for model, samples in WORK if can_run(bench) else ():
         runs: dict[str, tuple[Any, ...]] = {"one": (1,), "two": (2,), "threads": (1, 2)}
