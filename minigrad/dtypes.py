@@ -39,6 +39,14 @@ def plain_array(what: str, value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, np.ndarray) else value
 
 
+def array_of(what: str, value: Any) -> np.ndarray:
+    """An array, or nested lists of numbers, as one of NumPy's own; ValueError for lists that are no array."""
+    try:
+        return np.asarray(plain_array(what, value))
+    except ValueError as error:
+        raise ValueError(f"{what}: need an array ({error})") from None
+
+
 def dtype_of_scalar(value: bool | int | float | np.generic) -> DType:
     """What a number becomes where nothing else decides: a Python one bool, int64 or the default float32."""
     if isinstance(value, np.generic):

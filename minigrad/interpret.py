@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad import functional as F, nn
 from minigrad.autograd import grad
+from minigrad.dtypes import array_of
 from minigrad.modes import enable_grad, no_grad
 from minigrad.nn.evaluation import evaluating
 from minigrad.random import seeded
@@ -138,7 +139,7 @@ def mistakes(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Shapes: scores (N, classes), labels (N,) -> three of (M,).
     Raises: ValueError for other shapes, and labels that are not among the classes.
     """
-    scores, labels = as_tensor(scores).detach().data, np.asarray(labels)
+    scores, labels = as_tensor(scores).detach().data, array_of("mistakes", labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1]:
         raise ValueError(f"mistakes: need scores (N, classes) and labels (N,), got {scores.shape} and {labels.shape}")
     labels = _classes("mistakes", labels, scores.shape)
@@ -196,7 +197,7 @@ def _of_another_kind(end: list[str]) -> ValueError:
 
 def _classes(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A class for each of the samples with scores of that shape, of which there may be one for all."""
-    classes, (count, most) = np.asarray(given), shape
+    classes, (count, most) = array_of(name, given), shape
     if classes.dtype.kind not in "iu" and classes.size:
         raise TypeError(f"{name}: need classes as integers, got {classes.dtype}")
     if classes.shape not in ((), (count,)):

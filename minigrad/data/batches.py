@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from minigrad.data.images import Images, scaled
 from minigrad.data.sampling import Indices, permutation, whole
 from minigrad.data.sets import Split
-from minigrad.dtypes import plain_array
+from minigrad.dtypes import array_of
 from minigrad.kinds import check_kind
 
 Augmentation: TypeAlias = Callable[[Images, Indices, int, int], Images]
@@ -39,10 +39,8 @@ class Batches:
     ):
         if not isinstance(data, Split | tuple | list):
             raise TypeError(f"Batches: need a Split or a tuple of arrays, got {type(data).__name__}")
-        try:
-            self.arrays = (data.pixels, data.labels) if isinstance(data, Split) else tuple(map(_array, data))
-        except ValueError as error:
-            raise ValueError(f"Batches: need arrays ({error})") from None
+        given = (data.pixels, data.labels) if isinstance(data, Split) else data
+        self.arrays = tuple(array_of("Batches", array) for array in given)
         shapes = [array.shape for array in self.arrays]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"Batches: need one array or more, all of N samples, got shapes {shapes}")
@@ -103,8 +101,3 @@ class Batches:
             if self.augment is not None:
                 first = self.augment(first, mine, self.seed, epoch)
             yield first, *others
-
-
-def _array(data: Any) -> NDArray[Any]:
-    array: NDArray[Any] = np.asarray(plain_array("Batches", data))
-    return array

@@ -13,6 +13,7 @@ from minigrad.data.sampling import whole
 from minigrad.data.sets import DataSet, arrays
 from minigrad.extras import require
 from minigrad.files import path_of
+from minigrad.kinds import check_kind
 from minigrad.memory import allocate
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, beside I;16 in several byte orders
@@ -43,6 +44,7 @@ def image_folder(
     Raises: ValueError naming the folder or the file that is unusable, ModuleNotFoundError without Pillow.
     """
     folder = path_of("image_folder", folder).expanduser()
+    check_kind("image_folder", "mode", str | None, mode)
     if mode not in (None, "L", "RGB"):
         raise ValueError(f"image_folder: need mode 'L' or 'RGB', got {mode!r}")
     if not folder.is_dir():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigrad.dtypes import plain_array
+from minigrad.dtypes import array_of
 from minigrad.files import path_of, write_whole
 from minigrad.kinds import check_kind
 
@@ -51,7 +51,7 @@ def write_idx(path: str | os.PathLike[str], array: ArrayLike) -> None:
     Raises: TypeError for a dtype that IDX does not have, ValueError for a shape that it does not have.
     """
     path = path_of("write_idx", path)
-    array = np.asarray(plain_array("write_idx", array))
+    array = array_of("write_idx", array)
     elements = array.dtype.newbyteorder(">")
     if elements.str not in CODES:
         raise TypeError(f"write_idx: need uint8, int8, int16, int32, float32 or float64, got {array.dtype}")

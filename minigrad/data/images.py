@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigrad.data.sampling import whole
-from minigrad.dtypes import plain_array
+from minigrad.dtypes import array_of
 
 MOST_PIXELS = 1 << 16  # each way
 Images = NDArray[np.floating[Any]]
@@ -15,7 +15,7 @@ Pixels = NDArray[np.uint8] | Images
 
 def to_pixels(images: ArrayLike) -> Pixels:
     """Images (N, H, W) or (N, C, H, W) as (N, C, H, W), of native bytes or floats that are finite."""
-    pixels: NDArray[Any] = np.asarray(images)
+    pixels: NDArray[Any] = array_of("arrays", images)
     if pixels.ndim not in (3, 4) or 0 in pixels.shape[1:]:
         raise ValueError(f"arrays: need images (N, H, W) or (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
     if pixels.ndim == 3:
@@ -35,10 +35,7 @@ def scaled(pixels: NDArray[Any]) -> Images:
 
 def float_images(function: str, images: ArrayLike) -> Images:
     """Images (N, C, H, W) of floats in native byte order; an error that names the function for anything else."""
-    try:
-        pixels: NDArray[Any] = np.asarray(plain_array(function, images))
-    except ValueError as error:
-        raise ValueError(f"{function}: need images as an array ({error})") from None
+    pixels: NDArray[Any] = array_of(function, images)
     if pixels.ndim != 4 or 0 in pixels.shape[1:]:
         raise ValueError(f"{function}: need images (N, C, H, W) with C, H, W >= 1, got {pixels.shape}")
     native = pixels.dtype.newbyteorder("=")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigrad.data.images import Images, Pixels, resize, scaled, to_pixels
 from minigrad.data.sampling import stratify, whole
+from minigrad.dtypes import array_of
 from minigrad.kinds import check_kind, refuse
 
 MOST_CLASSES = 1 << 16
@@ -147,7 +148,7 @@ def arrays(
 
 
 def _split(images: ArrayLike, labels: ArrayLike) -> Split:
-    labels = np.asarray(labels)
+    labels = array_of("arrays", labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"arrays: need integer labels, got {labels.dtype}")
     pixels = to_pixels(images)

@@ -57,6 +57,8 @@ def gradcheck(
     caller = "gradcheck" if order == 1 else f"gradcheck of order {order}"
     if order < 1:
         raise ValueError(f"gradcheck: need order of at least 1, got {order}")
+    if seed < 0:
+        raise ValueError(f"{caller}: need a seed of at least 0, got {seed}")
     for _ in range(order - 1):
         func, inputs = higher.gradient(Problem(func, inputs, caller), seed)
     problem = Problem(func, inputs, caller)

@@ -11,6 +11,7 @@ import numpy as np
 from minigrad import modes
 from minigrad.dtypes import check_dtype
 from minigrad.hooks import RemovableHandle
+from minigrad.kinds import check_kind
 from minigrad.nn.members import Members, joined
 from minigrad.nn.mismatch import tell
 from minigrad.nn.parameter import convert
@@ -150,6 +151,7 @@ class Module(Members):
         that cannot be written; TypeError for what is not a tensor of numbers. Then nothing has changed.
         """
         who = f"{type(self).__name__}.load_state_dict"
+        check_kind("load_state_dict", "strict", bool, strict)
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: need tensors by name, got {type(state_dict).__name__}")
         own, given = self.state_dict(), {}

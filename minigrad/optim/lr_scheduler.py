@@ -62,7 +62,10 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Count a step (or go to step `epoch`) and set the rates."""
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        self._last_lr = self.get_lr()
+        try:
+            self._last_lr = self.get_lr()
+        except OverflowError:
+            raise ValueError(f"{type(self).__name__}: the rate at step {self.last_epoch} is too large") from None
         if len(self._last_lr) != len(self.optimizer.param_groups):
             raise RuntimeError(f"{type(self).__name__}: a group was added to the optimizer; make the schedule anew")
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
@@ -98,8 +101,11 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        pairs = zip(self.base_lrs, self.lr_lambdas, strict=True)
-        return [base * float(factor(self.last_epoch)) for base, factor in pairs]
+        factors = [factor(self.last_epoch) for factor in self.lr_lambdas]
+        try:
+            return [base * float(factor) for base, factor in zip(self.base_lrs, factors, strict=True)]
+        except TypeError:
+            refuse("LambdaLR", "what lr_lambda gives", "numbers", factors)
 
 
 class StepLR(LRScheduler):

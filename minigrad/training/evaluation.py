@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from minigrad import functional as F, nn
 from minigrad.data import Split
 from minigrad.data.sampling import whole
-from minigrad.dtypes import plain_array
+from minigrad.dtypes import array_of
 from minigrad.modes import no_grad
 from minigrad.nn.evaluation import evaluating
 from minigrad.tensor import Tensor, as_tensor
@@ -90,7 +90,4 @@ def samples(caller: str, data: Iterable[Any]) -> tuple[NDArray[Any], ...]:
 
 
 def _array(caller: str, data: Any) -> NDArray[Any]:
-    try:
-        return data.detach().numpy() if isinstance(data, Tensor) else np.asarray(plain_array(caller, data))
-    except ValueError as error:
-        raise ValueError(f"{caller}: need arrays ({error})") from None
+    return data.detach().numpy() if isinstance(data, Tensor) else array_of(caller, data)
