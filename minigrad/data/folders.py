@@ -45,6 +45,7 @@ def image_folder(
     """
     folder = path_of("image_folder", folder).expanduser()
     check_kind("image_folder", "mode", str | None, mode)
+    check_kind("image_folder", "test", float, test)
     if mode not in (None, "L", "RGB"):
         raise ValueError(f"image_folder: need mode 'L' or 'RGB', got {mode!r}")
     if not folder.is_dir():

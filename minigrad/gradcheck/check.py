@@ -57,6 +57,7 @@ def gradcheck(
     caller = "gradcheck" if order == 1 else f"gradcheck of order {order}"
     if order < 1:
         raise ValueError(f"gradcheck: need order of at least 1, got {order}")
+    eps = None if eps is None else float(eps)  # a truth value is a number, but has no negative
     if seed < 0:
         raise ValueError(f"{caller}: need a seed of at least 0, got {seed}")
     for _ in range(order - 1):

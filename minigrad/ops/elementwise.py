@@ -36,7 +36,10 @@ def add_vjp(dy: Array) -> Any:
 @op(broadcasts=True)
 def subtract(a: Array, b: Array) -> Any:
     """a - b"""
-    return np.subtract(a, b), ()
+    try:
+        return np.subtract(a, b), ()
+    except TypeError as error:  # of truth values
+        raise TypeError(f"subtract: {error}") from None
 
 
 @subtract.vjp(masked=True)
