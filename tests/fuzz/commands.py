@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import cli
 from minigrad.classifier import Classifier
 from minigrad.cli import train
@@ -61,7 +62,7 @@ def command(name: str) -> Callable[..., Any]:
 @contextlib.contextmanager
 def _folder() -> Any:
     """A folder with a trained model and an image, in which a command may write; training ends after one step."""
-    before, usual = Path.cwd(), (train.StopOnInterrupt, train.draw)
+    before, usual, threads = Path.cwd(), (train.StopOnInterrupt, train.draw), mg.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         train.StopOnInterrupt, train.draw = _OneStep, lambda *_: None  # type: ignore[misc]
@@ -74,6 +75,7 @@ def _folder() -> Any:
         finally:
             train.StopOnInterrupt, train.draw = usual  # type: ignore[misc]
             os.chdir(before)
+            mg.set_num_threads(threads)  # a command chooses for its whole process
 
 
 def write_image(path: Path) -> None:
