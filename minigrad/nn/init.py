@@ -122,7 +122,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Source: He and others, "Delving deep into rectifiers", 2015, for relu and leaky_relu; PyTorch's table for the rest.
     """
     if nonlinearity == "leaky_relu":
-        return math.sqrt(2) / math.hypot(1, 0.01 if param is None else param)
+        slope = 0.01 if param is None else param
+        return math.sqrt(2 / (1 + slope * slope))
     if nonlinearity not in _GAINS:
         raise ValueError(f"calculate_gain: need one of {', '.join([*_GAINS, 'leaky_relu'])}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
