@@ -285,6 +285,7 @@ def test_history_goes_to_json_and_csv(tmp_path):
     [
         ({"epochs": 0}, ValueError, "epochs as an integer of at least 1, got 0"),
         ({"accumulate": 1.5}, ValueError, "accumulate as an integer of at least 1, got 1.5"),
+        ({"accumulate": 2**63}, ValueError, "accumulate below 2\\*\\*63"),
         ({"data": digits().images}, TypeError, "need a Split, arrays .* or Batches, got ndarray"),
         ({"data": digits(0)}, ValueError, "need at least one batch, got 0 samples"),
         ({"validation": digits(0)}, ValueError, "evaluate: need at least one sample"),

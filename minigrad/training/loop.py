@@ -70,6 +70,8 @@ def fit(
     for name, value in (("epochs", epochs), ("accumulate", accumulate)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"fit: need {name} as an integer of at least 1, got {value!r}")
+    if accumulate >= 2**63:
+        raise ValueError(f"fit: need accumulate below 2**63, got {accumulate}")
     check_kind("fit", "scheduler_interval", str, scheduler_interval)
     check_kind("fit", "checkpoint_every", float, checkpoint_every)
     check_kind("fit", "resume", bool, resume)
